@@ -1,0 +1,108 @@
+"""One frame on the wire: a fixed header, a msgpack header, a raw body.
+
+    offset size  field
+    0      4     magic            DF 44 46 53; the first byte is neither ASCII (line protocol) nor 0x16 (TLS)
+    4      1     protocol         version of this protocol, 1
+    5      1     kind             1 request, 2 reply, 3 error, 4 go on
+    6      2     verb             number of the verb; a reply repeats the request's
+    8      8     request          number chosen by the sender of the request; a reply repeats it
+    16     4     header_bytes     length of the msgpack header behind these 40 bytes
+    20     8     body_bytes       length of the raw body behind that
+    28     4     body_crc32c      CRC32C of the body; 0 where the body is a chunk's data, which has its own checks
+    32     4     reserved         0
+    36     4     header_crc32c    CRC32C of bytes 0 to 35 and of the msgpack header
+    40
+
+All numbers are unsigned and big-endian.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+import crc32c
+
+from dfs_wire.errors import ProtocolError, TooLargeError
+from dfs_wire.limits import CHUNK_BYTES_MAX, HEADER_BYTES_MAX
+
+MAGIC = b"\xdfDFS"
+PROTOCOL_VERSION = 1
+
+_FIXED = struct.Struct(">4sBBHQIQII")
+_CRC = struct.Struct(">I")
+FIXED_BYTES = _FIXED.size + _CRC.size
+if FIXED_BYTES != 40:
+    raise ValueError("the fixed header's layout and its documentation differ")
+
+
+class Kind(IntEnum):
+    """What a frame is. Numbers are never reused."""
+
+    REQUEST = 1
+    REPLY = 2
+    ERROR = 3
+    #: The node has checked a large put's ticket, space and next hop: send the body now.
+    GO_ON = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHead:
+    """The decoded fixed header."""
+
+    kind: Kind
+    verb: int
+    request: int
+    header_bytes: int
+    body_bytes: int
+    body_crc32c: int
+    header_crc32c: int
+
+
+def encode_head(kind: Kind, verb: int, request: int, header: bytes, body_bytes: int, body_crc32c: int = 0) -> bytes:
+    """The 40 bytes before `header`. `body_bytes` is the length of what the caller sends behind it."""
+    fixed = _FIXED.pack(MAGIC, PROTOCOL_VERSION, kind, verb, request, len(header), body_bytes, body_crc32c, 0)
+    return fixed + _CRC.pack(crc32c.crc32c(header, crc32c.crc32c(fixed)))
+
+
+def decode_head(data: bytes | bytearray | memoryview, *, header_bytes_max: int = HEADER_BYTES_MAX) -> FrameHead:
+    """Read the fixed header, before anything is allocated for what follows.
+
+    Raises:
+        ProtocolError: not our magic, another protocol version, or an unknown kind.
+        TooLargeError: a length is over its limit.
+    """
+    magic, version, kind, verb, request, header_bytes, body_bytes, body_crc, _ = _FIXED.unpack_from(data)
+    if magic != MAGIC:
+        raise ProtocolError("this is not a dfs frame; is the peer a dfs program?")
+    if version != PROTOCOL_VERSION:
+        raise ProtocolError(f"the peer speaks protocol {version}, this program {PROTOCOL_VERSION}; upgrade one")
+    if header_bytes > header_bytes_max:
+        raise TooLargeError(f"a header of {header_bytes} bytes is over the limit of {header_bytes_max}")
+    if body_bytes > CHUNK_BYTES_MAX:
+        raise TooLargeError(f"a body of {body_bytes} bytes is over the limit of {CHUNK_BYTES_MAX}")
+    try:
+        known = Kind(kind)
+    except ValueError as error:
+        raise ProtocolError(f"frame kind {kind} is unknown") from error
+    (header_crc,) = _CRC.unpack_from(data, _FIXED.size)
+    return FrameHead(known, verb, request, header_bytes, body_bytes, body_crc, header_crc)
+
+
+def check_header(fixed: bytes | bytearray | memoryview, header: bytes | memoryview, head: FrameHead) -> None:
+    """Compare the header checksum.
+
+    Raises:
+        ProtocolError: bytes were altered on the way; nothing of this connection can be trusted any more.
+    """
+    if crc32c.crc32c(header, crc32c.crc32c(memoryview(fixed)[: _FIXED.size])) != head.header_crc32c:
+        raise ProtocolError("a frame's header checksum is wrong")
+
+
+def check_body(body: bytes | memoryview, head: FrameHead) -> None:
+    """Compare the checksum of a list body.
+
+    Raises:
+        ProtocolError: bytes were altered on the way.
+    """
+    if crc32c.crc32c(body) != head.body_crc32c:
+        raise ProtocolError("a frame's body checksum is wrong")
