@@ -1,0 +1,74 @@
+"""SQL for hot paths: written as SQLAlchemy Core, compiled once, run on the driver's own cursor.
+
+Portable, because Core writes the text; fast, because nothing of SQLAlchemy runs when it is used. Values pass as the
+driver gives them (int, str, bytes, None): no type of `models` needs a conversion.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import Executable
+
+from dfs_master.catalog.sqlite import DIALECT
+
+Row = tuple[Any, ...]
+Values = Mapping[str, object]
+
+
+class Statement:
+    """One statement. Immutable, so safe to share between threads; cursors are not.
+
+    Parameters are the names of its `bindparam`s; constants in the expression keep their value unless given anew.
+    An `insert(Model)` without values takes all columns of the table by their names.
+    """
+
+    __slots__ = ("_bind", "_defaults", "names", "sql")
+
+    def __init__(self, expression: Executable, *, dialect: Dialect = DIALECT) -> None:
+        compiled = expression.compile(dialect=dialect)  # type: ignore[attr-defined]
+        if not isinstance(compiled, SQLCompiler):
+            raise TypeError(f"not a statement with parameters: {expression}")
+        self.sql: str = str(compiled)
+        #: Names in the order of the placeholders; empty where the driver takes names itself.
+        self.names: tuple[str, ...] = tuple(compiled.positiontup or ())
+        self._defaults: dict[str, object] = {k: v for k, v in compiled.params.items() if v is not None}
+        self._bind = _binder(self.names) if compiled.positional else _by_name
+
+    def run(self, cursor: DBAPICursor, **values: object) -> int:
+        """Execute; returns how many rows were changed."""
+        cursor.execute(self.sql, self._bind(self._defaults | values if self._defaults else values))
+        return cursor.rowcount
+
+    def all(self, cursor: DBAPICursor, **values: object) -> list[Row]:
+        """Execute and fetch every row."""
+        self.run(cursor, **values)
+        return list(cursor.fetchall())
+
+    def one(self, cursor: DBAPICursor, **values: object) -> Row | None:
+        """Execute and fetch the first row, or None. The statement is finished: nothing stays open on the cursor."""
+        rows = self.all(cursor, **values)
+        return rows[0] if rows else None
+
+    def many(self, cursor: DBAPICursor, rows: Iterable[Values]) -> None:
+        """Execute once for each row. Does nothing without rows."""
+        bind, defaults = self._bind, self._defaults
+        bound = [bind(defaults | dict(row)) for row in rows] if defaults else [bind(row) for row in rows]
+        if bound:
+            cursor.executemany(self.sql, bound)
+
+
+def _by_name(values: Values) -> Values:
+    return values
+
+
+def _binder(names: Sequence[str]) -> Callable[[Values], Any]:
+    """How the values of one execution become the driver's sequence, at the speed of C."""
+    if not names:
+        return lambda _: ()
+    if len(names) == 1:
+        (name,) = names
+        return lambda values: (values[name],)
+    return itemgetter(*names)
