@@ -1,7 +1,5 @@
 """Headers and list bodies to bytes and back, checked against their types."""
 
-from collections.abc import Hashable
-from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,9 +13,15 @@ T = TypeVar("T")
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-@cache
-def _decoder(kind: Hashable) -> msgspec.msgpack.Decoder[Any]:
-    return msgspec.msgpack.Decoder(kind)
+#: Decoders are made once a type: that costs more than a decode.
+_DECODERS: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
+
+
+def _decoder(kind: object) -> msgspec.msgpack.Decoder[Any]:
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        decoder = _DECODERS[kind] = msgspec.msgpack.Decoder(kind)
+    return decoder
 
 
 def encode(value: object) -> bytes:

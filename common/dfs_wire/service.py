@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from dfs_wire.channel import Answer
 from dfs_wire.errors import NotAllowedError, ProtocolError
-from dfs_wire.messages import AddressSet, GetChunk, GetChunkReply, Header, PutChunk, PutChunkReply, Role
+from dfs_wire.messages import AddressSet, GetChunk, GetChunkReply, Header, Hello, PutChunk, PutChunkReply, Role
 from dfs_wire.verbs import BY_NUMBER, Rule, Server
 
 
@@ -105,14 +105,13 @@ def authorise(session: Session, rule: Rule) -> None:
         raise NotAllowedError(f"a {session.role} connection may not call {rule.name}")
 
 
-def check_handlers(handlers: dict[type[Header], Handler], server: Server, chunk_verbs: bool) -> None:
-    """Called at start: each verb of the table has exactly one handler here.
+def check_handlers(handlers: set[type[Header]], server: Server, *, chunk_verbs: bool) -> None:
+    """Called at start: each verb of the table but Hello has exactly one handler here.
 
     Raises:
         ValueError: a verb is missing or is too many.
     """
-    chunk = {PutChunk, GetChunk} if chunk_verbs else set()
-    wanted = {rule.request for rule in BY_NUMBER.values() if rule.server in (server, Server.BOTH)} - chunk
-    given = set(handlers)
-    if wanted != given:
-        raise ValueError(f"handlers missing {wanted - given}, unknown {given - wanted}")
+    apart: set[type[Header]] = {Hello} | ({PutChunk, GetChunk} if chunk_verbs else set())
+    wanted = {rule.request for rule in BY_NUMBER.values() if rule.server in (server, Server.BOTH)} - apart
+    if wanted != handlers:
+        raise ValueError(f"handlers missing {wanted - handlers}, unknown {handlers - wanted}")

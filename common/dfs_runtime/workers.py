@@ -1,0 +1,90 @@
+"""Threads by kind: a bounded pool for work that may take long, and a thread that repeats one small step."""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+Task = Callable[[], None]
+JOIN_SECONDS = 8.0
+
+
+class QueueFullError(Exception):
+    """The pool has as much waiting work as it may hold."""
+
+
+class WorkerPool:
+    """A fixed number of threads behind a bounded queue. Safe to use from any thread."""
+
+    def __init__(self, name: str, threads: int, queue_max: int) -> None:
+        self._queue: queue.Queue[Task | None] = queue.Queue(queue_max)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(1, threads + 1)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, task: Task) -> None:
+        """Queue a task.
+
+        Raises:
+            QueueFullError: at once, instead of waiting.
+        """
+        try:
+            self._queue.put_nowait(task)
+        except queue.Full:
+            raise QueueFullError from None
+
+    def stop(self) -> None:
+        """Finish what is queued, then end the threads; those that do not end in time are left as daemons."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join(JOIN_SECONDS)
+
+    def _run(self) -> None:
+        while (task := self._queue.get()) is not None:
+            try:
+                task()
+            except Exception:  # a task reports its own errors; what arrives here is a fault of ours
+                log.exception("a task failed")
+
+
+class Periodic:
+    """A thread that runs one small step every `seconds`. A failing step is logged and tried again.
+
+    Safe to use from any thread.
+    """
+
+    def __init__(self, name: str, seconds: float, step: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._step = step
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin, with the first step at once."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Run the next step now instead of at its time."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the step under way."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._step()
+            except Exception:  # one bad step must not end the watch
+                log.exception("a periodic step failed")
+            self._wake.wait(self._seconds)
+            self._wake.clear()

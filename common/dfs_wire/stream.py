@@ -1,0 +1,121 @@
+"""Frames over a blocking transport: reads ahead for small frames, and straight into the caller's buffer for bodies."""
+
+from dfs_wire import frame
+from dfs_wire.codec import encode
+from dfs_wire.errors import ConnectFailedError, TooLargeError
+from dfs_wire.frame import FIXED_BYTES, FrameHead, Kind
+from dfs_wire.limits import HEADER_BYTES_MAX, LIST_BODY_BYTES_MAX
+from dfs_wire.messages import Header
+from dfs_wire.transport import Transport
+
+_AHEAD_BYTES = FIXED_BYTES + HEADER_BYTES_MAX
+
+
+class FrameStream:
+    """Both directions of one connection. Used by one thread at a time.
+
+    The body of a frame must be read to its end (`read_list`, or `read_body_into` until 0) before the next head.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.header_bytes_max = HEADER_BYTES_MAX
+        self.body_left = 0
+        self._ahead = memoryview(bytearray(_AHEAD_BYTES))
+        self._start = 0
+        self._end = 0
+
+    def read_head(self) -> tuple[FrameHead, bytes] | None:
+        """The next frame's fixed header and msgpack header; None when the peer ended between two frames.
+
+        Raises:
+            ProtocolError: what came is not a frame; the connection cannot be used any more.
+            UnavailableError: the peer stalled or went away.
+        """
+        if not self._need(FIXED_BYTES, may_end=True):
+            return None
+        fixed = bytes(self._ahead[self._start : self._start + FIXED_BYTES])
+        head = frame.decode_head(fixed, header_bytes_max=self.header_bytes_max)
+        self._need(FIXED_BYTES + head.header_bytes)
+        begin = self._start + FIXED_BYTES
+        header = bytes(self._ahead[begin : begin + head.header_bytes])
+        self._start = begin + head.header_bytes
+        frame.check_header(fixed, header, head)
+        self.body_left = head.body_bytes
+        return head, header
+
+    def read_list(self, head: FrameHead) -> bytes:
+        """The whole list body of the frame just begun.
+
+        Raises:
+            TooLargeError: over the limit for lists.
+            ProtocolError: its checksum is wrong.
+        """
+        if head.body_bytes == 0:
+            return b""
+        if head.body_bytes > LIST_BODY_BYTES_MAX:
+            raise TooLargeError(f"a list of {head.body_bytes} bytes is over the limit of {LIST_BODY_BYTES_MAX}")
+        body = bytearray(head.body_bytes)
+        view = memoryview(body)
+        filled = 0
+        while filled < len(body):
+            filled += self.read_body_into(view[filled:])
+        frame.check_body(view, head)
+        return bytes(body)
+
+    def read_body_into(self, buffer: memoryview) -> int:
+        """Some bytes of the body of the frame just begun; 0 at its end.
+
+        Raises:
+            UnavailableError: the peer stalled or went away in the middle.
+        """
+        wanted = min(len(buffer), self.body_left)
+        if wanted == 0:
+            return 0
+        ready = min(wanted, self._end - self._start)
+        if ready:
+            buffer[:ready] = self._ahead[self._start : self._start + ready]
+            self._start += ready
+        else:
+            ready = self.transport.recv_into(buffer[:wanted])
+            if ready == 0:
+                raise ConnectFailedError(f"{self.transport.peer} closed the connection in the middle; try again")
+        self.body_left -= ready
+        return ready
+
+    def send(self, kind: Kind, verb: int, request: int, header: Header, body: bytes = b"") -> None:
+        """Send a frame with a list body, or with none."""
+        encoded = encode(header)
+        checksum = frame.body_checksum(body)
+        self.transport.send(frame.encode_head(kind, verb, request, encoded, len(body), checksum), encoded, body)
+
+    def send_chunk_head(self, kind: Kind, verb: int, request: int, header: Header, body_bytes: int) -> None:
+        """Send a frame's head; its chunk body of `body_bytes` follows by `transport.send` or `send_file`."""
+        encoded = encode(header)
+        self.transport.send(frame.encode_head(kind, verb, request, encoded, body_bytes), encoded)
+
+    def send_go_on(self, verb: int, request: int) -> None:
+        """Tell the sender of a large body to send it."""
+        self.transport.send(frame.encode_head(Kind.GO_ON, verb, request, b"", 0))
+
+    def idle(self) -> bool:
+        """Whether the connection stands between two frames and the peer has not hung up."""
+        return self.body_left == 0 and self._start == self._end and not self.transport.hung_up()
+
+    def _need(self, count: int, *, may_end: bool = False) -> bool:
+        """Have `count` unread bytes in the buffer; False where the stream ended cleanly before the first."""
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif self._start + count > len(self._ahead):
+            # The unread rest moves to the front; it is small, and this is rare.
+            rest = bytes(self._ahead[self._start : self._end])
+            self._ahead[: len(rest)] = rest
+            self._start, self._end = 0, len(rest)
+        while self._end - self._start < count:
+            received = self.transport.recv_into(self._ahead[self._end :])
+            if received == 0:
+                if may_end and self._start == self._end:
+                    return False
+                raise ConnectFailedError(f"{self.transport.peer} closed the connection in the middle; try again")
+            self._end += received
+        return True

@@ -1,0 +1,112 @@
+"""A listener with one thread a connection: for nodes, whose work runs outside the interpreter lock."""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from dfs_runtime.clock import Deadline, SystemClock
+from dfs_wire.connection import Connection, Services
+from dfs_wire.errors import DfsError, UnavailableError
+from dfs_wire.limits import CONNECTIONS_MAX
+from dfs_wire.messages import Header, Hello, HelloReply
+from dfs_wire.service import ChunkService, Handler, Session, check_handlers
+from dfs_wire.transport import Transport, format_address, listen
+from dfs_wire.verbs import Server
+
+log = logging.getLogger(__name__)
+
+_STOP_SECONDS = 8.0
+
+
+class ThreadListener:
+    """Accepts connections and serves each on a thread of its own. `start` and `stop` from the owning thread."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        handlers: Mapping[type[Header], Handler],
+        chunks: ChunkService,
+        hello: Callable[[Session, Hello], HelloReply],
+        server: Server = Server.NODE,
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:
+        check_handlers(set(handlers), server, chunk_verbs=True)
+        self._services = Services(server, handlers, chunks, hello)
+        self._connections_max = connections_max
+        self._lock = threading.Lock()
+        self._connections: dict[Transport, threading.Thread] = {}
+        self._stopping = threading.Event()
+        self._listening = listen(address)
+        self._acceptor = threading.Thread(target=self._accept, name="accept", daemon=True)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with the real port."""
+        host, port = self._listening.getsockname()[:2]
+        return format_address(host, port)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._acceptor.start()
+
+    def stop(self) -> None:
+        """Accept no more, close all connections, wait for their threads."""
+        self._stopping.set()
+        with suppress(OSError):  # not accepting any more
+            # A shutdown wakes the thread in accept; a close alone would not.
+            self._listening.shutdown(socket.SHUT_RDWR)
+        if self._acceptor.is_alive():
+            self._acceptor.join(_STOP_SECONDS)
+        self._listening.close()
+        with self._lock:
+            open_now = dict(self._connections)
+        for transport in open_now:
+            transport.close()
+        deadline = Deadline(SystemClock(), _STOP_SECONDS)
+        for thread in open_now.values():
+            thread.join(deadline.remaining())
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                connected, peer = self._listening.accept()
+            except OSError:
+                if self._stopping.is_set():
+                    return
+                # Out of descriptors, or the peer was gone at once: others must still be served.
+                log.warning("accept failed", exc_info=True)
+                self._stopping.wait(0.1)
+                continue
+            self._admit(Transport(connected, format_address(*peer[:2])))
+
+    def _admit(self, transport: Transport) -> None:
+        thread = threading.Thread(target=self._serve, args=(transport,), name=f"serve-{transport.peer}", daemon=True)
+        with self._lock:
+            full = len(self._connections) >= self._connections_max
+            if not full:
+                self._connections[transport] = thread
+        if full:
+            log.warning("too many connections", extra={"peer": transport.peer})
+            transport.close()
+            return
+        thread.start()
+
+    def _serve(self, transport: Transport) -> None:
+        session = Session(transport.peer)
+        try:
+            Connection(transport, session, self._services).run()
+        except UnavailableError as error:
+            log.debug("connection lost", extra={"peer": transport.peer, "reason": error.message})
+        except DfsError as error:
+            log.warning("connection closed", extra={"peer": transport.peer, "reason": error.message})
+        except Exception:  # the process serves on, whatever one connection brought up
+            log.exception("a connection failed", extra={"peer": transport.peer})
+        finally:
+            transport.close()
+            with self._lock:
+                self._connections.pop(transport, None)
+            for callback in session.on_close:
+                callback()

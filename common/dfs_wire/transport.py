@@ -1,0 +1,174 @@
+"""All socket I/O of blocking connections goes through one class, so that TLS will have one place to enter.
+
+Deadlines are about progress: each call waits at most `seconds` for the peer to take or give at least one byte.
+"""
+
+import os
+import select
+import socket
+from contextlib import suppress
+
+from dfs_wire.errors import ConnectFailedError, ProtocolError, TimedOutError, UnavailableError
+from dfs_wire.limits import CONNECT_SECONDS
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """`host:port` or `[v6]:port` as host and port.
+
+    Raises:
+        ProtocolError: it is neither.
+    """
+    host, separator, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ProtocolError(f"'{address}' is not an address; write host:port")
+    return host, int(port)
+
+
+def format_address(host: str, port: int) -> str:
+    """The inverse of `parse_address`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Transport:
+    """One connected stream socket in blocking use. Used by one thread at a time; `close` from any."""
+
+    can_sendfile = True
+
+    def __init__(self, connected: socket.socket, peer: str) -> None:
+        self._socket = connected
+        self.peer = peer
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def set_deadline(self, seconds: float) -> None:
+        """No-progress time of the calls that follow."""
+        self._socket.settimeout(seconds)
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """Up to `len(buffer)` bytes; 0 at the end of the peer's stream.
+
+        Raises:
+            TimedOutError, ConnectFailedError: the peer stalled or went away.
+        """
+        try:
+            return self._socket.recv_into(buffer)
+        except OSError as error:
+            raise self._translated(error, "receiving from") from error
+
+    def recv_exactly(self, buffer: memoryview) -> None:
+        """Fill the whole buffer.
+
+        Raises:
+            TimedOutError, ConnectFailedError: the peer stalled, went away or ended too early.
+        """
+        filled = 0
+        while filled < len(buffer):
+            count = self.recv_into(buffer[filled:])
+            if count == 0:
+                raise ConnectFailedError(f"{self.peer} closed the connection; try again")
+            filled += count
+
+    def send(self, *parts: bytes | bytearray | memoryview) -> None:
+        """Send all parts, as one packet where they are small.
+
+        Raises:
+            TimedOutError, ConnectFailedError: the peer stalled or went away.
+        """
+        try:
+            if sum(map(len, parts)) <= 64 * 1024:
+                self._socket.sendall(b"".join(parts))
+            else:
+                for part in parts:
+                    self._socket.sendall(part)
+        except OSError as error:
+            raise self._translated(error, "sending to") from error
+
+    def send_file(self, descriptor: int, offset: int, length: int) -> None:
+        """Send a slice of an open file without copying it through this process.
+
+        Raises:
+            TimedOutError, ConnectFailedError: the peer stalled or went away.
+            ProtocolError: the file ended too early; the stream cannot be continued.
+        """
+        end = offset + length
+        timeout = self._socket.gettimeout()
+        try:
+            while offset < end:
+                # A socket with a time-out is non-blocking underneath: wait for room by hand.
+                try:
+                    sent = os.sendfile(self._socket.fileno(), descriptor, offset, end - offset)
+                except BlockingIOError:
+                    _wait_writable(self._socket, timeout)
+                    continue
+                if sent == 0:
+                    raise ProtocolError("a file ended before the bytes that were promised")
+                offset += sent
+        except OSError as error:
+            raise self._translated(error, "sending to") from error
+
+    def hung_up(self) -> bool:
+        """Whether the peer closed, or sent what nobody asked for: then the connection is of no more use."""
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) is not None
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def finish_sending(self) -> None:
+        """Tell the peer that nothing more comes, so that it can read our last words before the close."""
+        with suppress(OSError):  # the peer is gone already
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close for good, waking a thread that waits in this transport. May be called twice."""
+        with suppress(OSError):  # not connected any more
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _translated(self, error: OSError, doing: str) -> ConnectFailedError | TimedOutError:
+        if isinstance(error, TimeoutError):
+            return TimedOutError(f"{doing} {self.peer} made no progress in time; try again")
+        return ConnectFailedError(f"{doing} {self.peer} failed ({error.strerror or error}); try again")
+
+
+def listen(address: str) -> socket.socket:
+    """A listening socket on `host:port`; port 0 takes a free one.
+
+    Raises:
+        UnavailableError: the port is taken, or the address is not one of this machine's.
+    """
+    host, port = parse_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot listen on {address} ({error.strerror or error}); stop what uses the port, or choose another"
+        ) from error
+
+
+def _wait_writable(connected: socket.socket, seconds: float | None) -> None:
+    poller = select.poll()
+    poller.register(connected, select.POLLOUT)
+    if not poller.poll(None if seconds is None else seconds * 1000):
+        raise TimeoutError("no room in the socket")
+
+
+def connect(address: str, seconds: float = CONNECT_SECONDS) -> Transport:
+    """Open a connection.
+
+    Raises:
+        ConnectFailedError: nobody listens there, or the name does not resolve.
+        TimedOutError: no answer within `seconds`.
+    """
+    host, port = parse_address(address)
+    try:
+        connected = socket.create_connection((host, port), timeout=seconds)
+    except TimeoutError as error:
+        raise TimedOutError(f"{address} does not answer; is it running, and is the address right?") from error
+    except OSError as error:
+        raise ConnectFailedError(
+            f"cannot connect to {address} ({error.strerror or error}); is it running, and is the address right?"
+        ) from error
+    return Transport(connected, address)
