@@ -7,6 +7,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from dfs_master.catalog import sqlite
+from dfs_wire.errors import NotFoundError
 
 
 def open_engine(path: Path, *, read_only: bool = False) -> Engine:
@@ -14,7 +15,12 @@ def open_engine(path: Path, *, read_only: bool = False) -> Engine:
 
     The first connection raises `SchemaError` where the file would not keep what was acknowledged. It keeps no pool:
     each role's thread holds one connection for its life, and closing one really closes it.
+
+    Raises:
+        NotFoundError: there is no such file; `migrate.upgrade` makes one.
     """
+    if not path.is_file():
+        raise NotFoundError(f"there is no metadata database at {path}; make one with dfs-master init --data DIR")
     engine = create_engine(
         sqlite.database_url(path, read_only=read_only), connect_args=sqlite.CONNECT_ARGUMENTS, poolclass=NullPool
     )

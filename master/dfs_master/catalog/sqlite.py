@@ -2,15 +2,18 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Text
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from dfs_wire.errors import SchemaError
 
@@ -18,6 +21,9 @@ from dfs_wire.errors import SchemaError
 DIALECT: Dialect = sqlite_dialect()
 
 DRIVER_ERROR = sqlite3.Error
+
+#: Takes the write lock at once, so that a transaction never fails half-way because somebody else wrote.
+BEGIN_WRITE = "BEGIN IMMEDIATE"
 
 _BUSY_MS = 10_000
 #: Each connection keeps its own; the operating system's page cache holds the rest. No memory map: an I/O error
@@ -47,8 +53,8 @@ class CheckpointResult(NamedTuple):
 
 
 def database_url(path: Path, *, read_only: bool) -> URL:
-    """The address of a database file; a read-only one is never created."""
-    mode = "ro" if read_only else "rwc"
+    """The address of a database file, which exists: a lost one must not become an empty one."""
+    mode = "ro" if read_only else "rw"
     return URL.create("sqlite", database=f"file:{quote(str(path.absolute()))}", query={"mode": mode, "uri": "true"})
 
 
@@ -62,21 +68,16 @@ def prepare(connection: DBAPIConnection, *, read_only: bool) -> None:
     Raises:
         SchemaError: the file is no database, or does not keep a write-ahead log with full synchronisation.
     """
-    cursor = connection.cursor()
     try:
         for pragma in _PRAGMAS:
-            cursor.execute(pragma)
-        cursor.execute("PRAGMA journal_mode" if read_only else "PRAGMA journal_mode = WAL")
-        journal = str(cursor.fetchall()[0][0])
-        cursor.execute("PRAGMA synchronous")
-        synchronous = cursor.fetchall()[0][0]
+            _fetch(connection, pragma)
+        ((journal,),) = _fetch(connection, "PRAGMA journal_mode" if read_only else "PRAGMA journal_mode = WAL")
+        ((synchronous,),) = _fetch(connection, "PRAGMA synchronous")
+    except sqlite3.OperationalError:
+        raise
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
         raise SchemaError(f"the metadata database cannot be read ({error}); restore a backup of it") from error
-    finally:
-        cursor.close()
-    if journal != "wal" or synchronous != _FULL:
+    if not read_only and (journal != "wal" or synchronous != _FULL):
         raise SchemaError(
             f"the metadata database runs with journal_mode {journal} and synchronous {synchronous}, not wal and full;"
             " put it on a file system with shared memory and locks"
@@ -85,12 +86,7 @@ def prepare(connection: DBAPIConnection, *, read_only: bool) -> None:
 
 def checkpoint(connection: DBAPIConnection, *, truncate: bool = False) -> CheckpointResult:
     """Move the write-ahead log into the database file: what is free to move, or (`truncate`) all, waiting for it."""
-    cursor = connection.cursor()
-    try:
-        cursor.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if truncate else 'PASSIVE'})")
-        busy, log, moved = cursor.fetchall()[0]
-    finally:
-        cursor.close()
+    ((busy, log, moved),) = _fetch(connection, f"PRAGMA wal_checkpoint({'TRUNCATE' if truncate else 'PASSIVE'})")
     return CheckpointResult(bool(busy), int(log), int(moved))
 
 
@@ -124,27 +120,71 @@ def backup(source: Path, target: Path) -> None:
         os.close(descriptor)
 
 
-def integrity_faults(connection: DBAPIConnection) -> Iterator[str]:
-    """What SQLite's own checks find wrong, a sentence each."""
-    cursor = connection.cursor()
+def integrity_faults(connection: DBAPIConnection) -> list[str]:
+    """What SQLite's own check of its pages and indices finds wrong, a sentence each."""
     try:
-        cursor.execute("PRAGMA integrity_check")
-        for (line,) in cursor.fetchall():
-            if line != "ok":
-                yield f"integrity: {line}"
-        cursor.execute("PRAGMA foreign_key_check")
-        for table, row_id, parent, _ in cursor.fetchall():
-            yield f"foreign key: a row of {table} ({row_id}) refers to no row of {parent}"
+        return [line for (line,) in _fetch(connection, "PRAGMA integrity_check") if line != "ok"]
     except sqlite3.DatabaseError as error:
-        yield f"integrity: {error}"
-    finally:
-        cursor.close()
+        return [str(error)]
+
+
+def foreign_key_faults(connection: DBAPIConnection) -> list[str]:
+    """Rows that refer to a row that is not there, a sentence each."""
+    rows = _fetch(connection, "PRAGMA foreign_key_check")
+    return [f"a row of {table} ({row_id}) refers to no row of {parent}" for table, row_id, parent, _ in rows]
 
 
 def set_foreign_keys(connection: DBAPIConnection, *, on: bool) -> None:
     """Switch the checking of foreign keys. Has no effect inside a transaction."""
+    _fetch(connection, f"PRAGMA foreign_keys = {'ON' if on else 'OFF'}")
+
+
+def _fetch(connection: DBAPIConnection, sql: str) -> Sequence[Any]:
     cursor = connection.cursor()
     try:
-        cursor.execute(f"PRAGMA foreign_keys = {'ON' if on else 'OFF'}")
+        cursor.execute(sql)
+        return cursor.fetchall()
     finally:
         cursor.close()
+
+
+class HexText(FunctionElement[str]):
+    """Bytes as lower-case hex digits."""
+
+    type = Text()
+    inherit_cache = True
+
+
+class UtcText(FunctionElement[str]):
+    """Milliseconds since 1970 as RFC 3339 in UTC."""
+
+    type = Text()
+    inherit_cache = True
+
+
+class OctalText(FunctionElement[str]):
+    """Permission bits as `chmod` takes them."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(HexText, "sqlite")
+def _hex_text(element: HexText, compiler: SQLCompiler, **options: object) -> str:
+    return f"lower(hex({compiler.process(element.clauses, **options)}))"
+
+
+@compiles(UtcText, "sqlite")
+def _utc_text(element: UtcText, compiler: SQLCompiler, **options: object) -> str:
+    return f"strftime('%Y-%m-%dT%H:%M:%fZ', ({compiler.process(element.clauses, **options)}) / 1000.0, 'unixepoch')"
+
+
+@compiles(OctalText, "sqlite")
+def _octal_text(element: OctalText, compiler: SQLCompiler, **options: object) -> str:
+    return f"printf('%04o', {compiler.process(element.clauses, **options)})"
+
+
+def is_storage_failure(error: BaseException) -> bool:
+    """Whether the disk below the database failed, or the file is damaged: a process must not go on with either."""
+    name = getattr(error, "sqlite_errorname", "")
+    return name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN"))
