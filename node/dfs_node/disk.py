@@ -1,0 +1,143 @@
+"""The system calls that a volume makes, behind one interface, so that tests can make any of them fail or crash."""
+
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What a file system holds, in bytes. `free_bytes` is what an ordinary user may still write."""
+
+    capacity_bytes: int
+    free_bytes: int
+
+
+class Disk(Protocol):
+    """Every call may raise `OSError`. Implementations are safe to use from several threads."""
+
+    def create(self, path: Path) -> int:
+        """Make a new file, readable by the owner alone; returns its descriptor."""
+        ...
+
+    def open(self, path: Path) -> int:
+        """Open a file for reading; returns its descriptor."""
+        ...
+
+    def reserve(self, descriptor: int, length: int) -> None:
+        """Take the space for the first `length` bytes now, and make the file that long."""
+        ...
+
+    def pwrite(self, descriptor: int, data: bytes | memoryview, offset: int) -> None:
+        """Write all of `data` from `offset` of the file."""
+        ...
+
+    def pread_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+        """Fill `buffer` from `offset` of the file; returns how many bytes, fewer only at the end of the file."""
+        ...
+
+    def forget_cached(self, descriptor: int) -> None:
+        """Let the next reads come from the disk rather than from memory, where the system can do that."""
+        ...
+
+    def fdatasync(self, descriptor: int) -> None:
+        """Make a file's bytes and length durable."""
+        ...
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file its final name, in place of whatever has it."""
+        ...
+
+    def fsync_directory(self, path: Path) -> None:
+        """Make the names inside a directory durable."""
+        ...
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file's name."""
+        ...
+
+    def sync_filesystem(self, path: Path) -> None:
+        """Make everything durable that is on the file system of `path`."""
+        ...
+
+    def space(self, path: Path) -> Space:
+        """Measure the file system of `path`."""
+        ...
+
+
+class SystemDisk:
+    """The machine's own disk. Stateless, so safe to share between threads."""
+
+    def create(self, path: Path) -> int:
+        """Make a new file; an existing one is an error."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def open(self, path: Path) -> int:
+        """Open for reading."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def reserve(self, descriptor: int, length: int) -> None:
+        """`posix_fallocate`."""
+        os.posix_fallocate(descriptor, 0, length)
+
+    def pwrite(self, descriptor: int, data: bytes | memoryview, offset: int) -> None:
+        """Write all, in as many calls as the system wants."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(descriptor, view, offset)
+            view, offset = view[written:], offset + written
+
+    def pread_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+        """Read until the buffer is full or the file ends."""
+        filled = 0
+        while filled < len(buffer):
+            count = os.preadv(descriptor, [buffer[filled:]], offset + filled)
+            if count == 0:
+                break
+            filled += count
+        return filled
+
+    def forget_cached(self, descriptor: int) -> None:
+        """Advice only: dirty pages and some file systems stay in memory."""
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def fdatasync(self, descriptor: int) -> None:
+        """Also syncs the length, which is needed to read the bytes back."""
+        os.fdatasync(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Atomic within one file system."""
+        source.rename(target)
+
+    def fsync_directory(self, path: Path) -> None:
+        """Open, fsync, close."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def unlink(self, path: Path) -> None:
+        """Remove the name."""
+        path.unlink()
+
+    def sync_filesystem(self, path: Path) -> None:
+        """`syncfs`, which Python lacks; `sync` where the C library lacks it too."""
+        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+        if syncfs is None:
+            os.sync()
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if syncfs(descriptor) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code), str(path))
+        finally:
+            os.close(descriptor)
+
+    def space(self, path: Path) -> Space:
+        """`statvfs`."""
+        found = os.statvfs(path)
+        return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)

@@ -1,0 +1,199 @@
+"""A volume on a disk: one file a chunk, under its digest.
+
+A chunk arrives in a temporary file beside its final place: space reserved, data written as it comes, digest
+checked, header written, fdatasync, rename, fsync of the directory. Only then is it acknowledged.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from dfs_node.chunk_file import ChunkHeader, Damage, damaged, digest_from_name, header_bytes_for, read_header, verify
+from dfs_node.disk import Disk, Space, SystemDisk
+from dfs_node.disk_reader import OpenChunkFile
+from dfs_node.disk_writers import KnownChunkWriter, NewChunkWriter
+from dfs_node.space_rules import is_full, takes_upload
+from dfs_node.volume import ChunkWriter, InventoryItem, StoredChunk, Usage
+from dfs_node.volume_directory import (
+    chunk_path,
+    filesystem_id,
+    make_chunk_directories,
+    prefix_path,
+    prepare_chunks,
+)
+from dfs_node.volume_health import LIMITS, VolumeHealth
+from dfs_wire.errors import BusyError, ChunkCorruptError, NoSpaceError, NotFoundError, UnavailableError
+from dfs_wire.messages import Finding, FindingKind, VolumeState
+
+_log = logging.getLogger(__name__)
+
+
+class DiskVolume:
+    """The `Volume` of a node. The caller holds the directory (`hold_volume`).
+
+    Safe to share between threads: what happens to a name happens under the lock of its digest's first byte, which
+    is also its directory; bodies arrive outside of it, so that nobody waits for another's network.
+    """
+
+    def __init__(self, path: Path, disk: Disk | None = None) -> None:
+        self._path = path
+        self._disk = disk or SystemDisk()
+        self.health = VolumeHealth(path)
+        self._locks = [threading.Lock() for _ in range(256)]
+        self._used_lock = threading.Lock()
+        with self.health.guard("start"):
+            make_chunk_directories(path)
+            self._used_bytes = prepare_chunks(path, self._disk)
+        self._filesystem_id = filesystem_id(path)
+
+    def create(self, digest: bytes, size: int, generation: int) -> ChunkWriter:
+        """Reserve the space, unless a good copy of this generation or a newer one is here already."""
+        self.health.require_writable()
+        with self._locks[digest[0]]:
+            known = self._good_copy(digest, generation) is not None
+        if known:
+            return KnownChunkWriter(digest, size, confirm=lambda: self._confirm(digest, generation))
+        with self.health.guard("measure space", harmless=LIMITS):
+            space = self._disk.space(self._path)
+        if not takes_upload(space.capacity_bytes, space.free_bytes, size + header_bytes_for(size)):
+            raise NoSpaceError(
+                f"the volume keeps its last {space.free_bytes} bytes free; add a node, or delete something"
+            )
+        return NewChunkWriter(
+            self._disk, self.health, chunk_path(self._path, digest), digest, size, generation, publish=self._publish
+        )
+
+    def open(self, digest: bytes) -> OpenChunkFile:
+        """Open the file and check its header."""
+        descriptor = self._open(digest)
+        try:
+            return OpenChunkFile(self._disk, descriptor, read_header(self._disk, descriptor, digest))
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def verify(self, digest: bytes) -> Finding:
+        """Read the file whole, from the disk."""
+        try:
+            header = verify(chunk_path(self._path, digest), self._disk)
+        except FileNotFoundError:
+            return Finding(digest, 0, FindingKind.MISSING)
+        except ChunkCorruptError as error:
+            return Finding(digest, 0, FindingKind.CORRUPT, str(error.details["finding"]))
+        return Finding(digest, header.generation, FindingKind.GOOD)
+
+    def delete(self, digest: bytes, generation: int) -> bool:
+        """Unlink the file, unless a newer one has its name."""
+        path = chunk_path(self._path, digest)
+        with self._locks[digest[0]]:
+            try:
+                with self.open(digest) as chunk:
+                    if chunk.generation > generation:
+                        return False
+            except NotFoundError:
+                return False
+            with self.health.guard("delete"):
+                file_bytes = path.stat().st_size
+                self._disk.unlink(path)
+                self._disk.fsync_directory(path.parent)
+            self._count_used(-file_bytes)
+            return True
+
+    def usage(self) -> Usage:
+        """Measure the file system; `used_bytes` is counted along."""
+        try:
+            space = self._disk.space(self._path)
+        except OSError as error:
+            self.health.fail(f"measure space: {error.strerror}")
+            space = Space(0, 0)
+        if self.health.reason is not None:
+            state = VolumeState.FAILED
+        elif is_full(space.capacity_bytes, space.free_bytes):
+            state = VolumeState.FULL
+        else:
+            state = VolumeState.OK
+        with self._used_lock:
+            used = self._used_bytes
+        return Usage(space.capacity_bytes, used, space.free_bytes, self._filesystem_id, state)
+
+    def inventory(self, prefix: int) -> Iterator[InventoryItem]:
+        """Read the headers of one directory."""
+        for path in prefix_path(self._path, prefix).iterdir():
+            digest = digest_from_name(path.name)
+            if digest is None:
+                continue
+            try:
+                with self.open(digest) as chunk:
+                    stored_at_ms = int(os.fstat(chunk.fileno()).st_mtime * 1000)
+                    yield InventoryItem(digest, chunk.size, chunk.generation, stored_at_ms)
+            except NotFoundError:
+                continue
+            except ChunkCorruptError as error:
+                yield InventoryItem(digest, 0, 0, 0, str(error.details["finding"]))
+
+    def _publish(self, temporary: Path, header: ChunkHeader) -> StoredChunk:
+        """Give a durable temporary file its name, durably.
+
+        Whoever comes second for the same digest waits here for the first one's directory fsync.
+        """
+        target = chunk_path(self._path, header.digest)
+        with self._locks[header.digest[0]]:
+            self.health.require_writable()
+            existing = self._good_copy(header.digest, header.generation)
+            if existing is not None:
+                return existing
+            with self.health.guard("rename"):
+                replaced_bytes = target.stat().st_size if target.exists() else 0
+                self._disk.rename(temporary, target)
+            # The name is visible and not durable: whatever goes wrong now, no later put may trust it.
+            with self.health.guard("fsync of a directory", harmless=frozenset()):
+                self._disk.fsync_directory(target.parent)
+            self.health.require_writable()
+        self._count_used(header.file_bytes - replaced_bytes)
+        return StoredChunk(header.digest, header.length, header.generation)
+
+    def _confirm(self, digest: bytes, generation: int) -> StoredChunk:
+        """The copy that `create` found good, after the bytes for it arrived once more.
+
+        Raises:
+            UnavailableError: it was deleted meanwhile.
+        """
+        with self._locks[digest[0]]:
+            self.health.require_writable()
+            try:
+                with self.open(digest) as chunk:
+                    if chunk.generation >= generation:
+                        return StoredChunk(digest, chunk.size, chunk.generation)
+            except (NotFoundError, ChunkCorruptError):
+                _log.info("chunk %s went away while its bytes arrived again", digest.hex())
+        raise UnavailableError(f"the stored copy of chunk {digest.hex()} went away; send its bytes again")
+
+    def _good_copy(self, digest: bytes, generation: int) -> StoredChunk | None:
+        """The stored chunk, if it was written at `generation` or later and is whole; all of it is read."""
+        try:
+            with self.open(digest) as chunk:
+                if chunk.generation < generation:
+                    return None
+                chunk.check()
+                return StoredChunk(digest, chunk.size, chunk.generation)
+        except NotFoundError:
+            return None
+        except ChunkCorruptError as error:
+            _log.warning("a bad copy will be replaced: %s", error)
+            return None
+
+    def _open(self, digest: bytes) -> int:
+        try:
+            return self._disk.open(chunk_path(self._path, digest))
+        except FileNotFoundError as error:
+            raise NotFoundError(f"chunk {digest.hex()} is not on this node; read another copy") from error
+        except OSError as error:
+            if error.errno in LIMITS:
+                raise BusyError(f"the node is out of descriptors or memory ({error.strerror}); try again") from error
+            raise damaged(digest, Damage.UNREADABLE, str(error.strerror)) from error
+
+    def _count_used(self, change_bytes: int) -> None:
+        with self._used_lock:
+            self._used_bytes += change_bytes
