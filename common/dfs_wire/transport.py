@@ -108,12 +108,12 @@ class Transport:
 
     def hung_up(self) -> bool:
         """Whether the peer closed, or sent what nobody asked for: then the connection is of no more use."""
+        poller = select.poll()
         try:
-            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) is not None
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+            poller.register(self._socket, select.POLLIN)
+        except (OSError, ValueError):
+            return True  # closed on our side
+        return bool(poller.poll(0))
 
     def finish_sending(self) -> None:
         """Tell the peer that nothing more comes, so that it can read our last words before the close."""
