@@ -1,0 +1,383 @@
+"""The master's listener: one I/O thread reads small frames and answers what can be answered at once.
+
+What needs longer is answered later, from any thread, through the `respond` that its handler was given.
+"""
+
+import logging
+import selectors
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum, auto
+from typing import Any, Protocol
+
+from dfs_runtime.clock import Clock
+from dfs_wire import frame
+from dfs_wire.channel import Answer
+from dfs_wire.codec import decode, encode, error_header
+from dfs_wire.errors import DfsError, InternalError, ProtocolError
+from dfs_wire.event_connection import READ_BYTES, EventConnection
+from dfs_wire.frame import MAGIC, Kind
+from dfs_wire.limits import CONNECTIONS_MAX, HEADER_BYTES_MAX, HELLO_SECONDS, IDLE_SECONDS
+from dfs_wire.messages import Header, Hello, Role
+from dfs_wire.parser import Frame
+from dfs_wire.service import Session, authorise, find_rule
+from dfs_wire.transport import Transport, format_address, listen
+from dfs_wire.verbs import Body, Server
+
+log = logging.getLogger(__name__)
+
+#: A peer that sent a part of a frame must send the rest within this time.
+FRAME_SECONDS = 30.0
+_SWEEP_SECONDS = 1.0
+#: Unfinished frames of all connections together.
+_HELD_BYTES_MAX = 256 * 1024 * 1024
+_STOP_SECONDS = 8.0
+
+Respond = Callable[["Answer[Any] | BaseException"], None]
+
+
+class EventService(Protocol):
+    """What the I/O thread calls."""
+
+    def serve(self, session: Session, request: Header, body: bytes, respond: Respond) -> None:
+        """Answer now or later by calling `respond` once, from any thread. An error raised here is the answer."""
+        ...
+
+
+class LineService(Protocol):
+    """Takes over a connection that began with text. Runs on a thread of its own."""
+
+    def serve_lines(self, transport: Transport, beginning: bytes) -> None:
+        """Serve, then return; the listener closes."""
+        ...
+
+
+class _Mark(Enum):
+    LISTENER = auto()
+    WAKE = auto()
+
+
+class EventListener:
+    """Accepts and serves on one thread of its own. `start` and `stop` from the owning thread."""
+
+    def __init__(
+        self,
+        address: str,
+        service: EventService,
+        clock: Clock,
+        *,
+        lines: LineService | None = None,
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:
+        self._service = service
+        self._clock = clock
+        self._lines = lines
+        self._connections_max = connections_max
+        self._connections: set[EventConnection] = set()
+        self._line_threads: set[threading.Thread] = set()
+        self._line_transports: set[Transport] = set()
+        self._completed: deque[Callable[[], None]] = deque()
+        self._selector = selectors.DefaultSelector()
+        self._listening = listen(address)
+        self._listening.setblocking(False)
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="io", daemon=True)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with the real port."""
+        host, port = self._listening.getsockname()[:2]
+        return format_address(host, port)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._selector.register(self._listening, selectors.EVENT_READ, _Mark.LISTENER)
+        self._selector.register(self._wake_in, selectors.EVENT_READ, _Mark.WAKE)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Accept no more, close all connections, end the threads."""
+        self._stopping.set()
+        self._wake()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+        for transport in list(self._line_transports):
+            transport.close()
+        for thread in list(self._line_threads):
+            thread.join(_STOP_SECONDS)
+        for part in (self._listening, self._wake_in, self._wake_out):
+            part.close()
+        self._selector.close()
+
+    def call_soon(self, work: Callable[[], None]) -> None:
+        """Run something on the I/O thread. From any thread."""
+        # Order matters: the queue first, then the wake-up, or the work could sleep until the next event.
+        self._completed.append(work)
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError, OSError):  # full: a wake-up is already under way; closed: nobody waits
+            self._wake_out.send(b"\0")
+
+    # -- the loop ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        next_sweep = self._clock.monotonic() + _SWEEP_SECONDS
+        while not self._stopping.is_set():
+            for key, events in self._selector.select(_SWEEP_SECONDS):
+                self._handle(key.data, events)
+            while self._completed:
+                self._guarded(self._completed.popleft())
+            if self._clock.monotonic() >= next_sweep:
+                self._sweep()
+                next_sweep = self._clock.monotonic() + _SWEEP_SECONDS
+        for connection in list(self._connections):
+            self._close(connection)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:  # the I/O thread serves everybody: one fault must not end it
+            log.exception("work on the I/O thread failed")
+
+    def _handle(self, target: "_Mark | EventConnection", events: int) -> None:
+        if target is _Mark.LISTENER:
+            self._accept()
+        elif target is _Mark.WAKE:
+            with suppress(BlockingIOError):
+                self._wake_in.recv(4096)
+        elif isinstance(target, EventConnection):
+            if events & selectors.EVENT_WRITE:
+                self._flush(target)
+            if events & selectors.EVENT_READ and not target.closed:
+                self._read(target)
+
+    def _accept(self) -> None:
+        for _ in range(64):
+            try:
+                connected, peer = self._listening.accept()
+            except BlockingIOError:
+                return
+            except OSError:
+                log.warning("accept failed", exc_info=True)
+                return
+            if len(self._connections) >= self._connections_max:
+                log.warning("too many connections", extra={"peer": str(peer)})
+                connected.close()
+                continue
+            connected.setblocking(False)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = EventConnection(connected, format_address(*peer[:2]), self._clock.monotonic())
+            self._connections.add(connection)
+            self._selector.register(connected, selectors.EVENT_READ, connection)
+
+    def _read(self, connection: EventConnection) -> None:
+        try:
+            data = connection.socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close(connection)
+            return
+        connection.heard_at = self._clock.monotonic()
+        if connection.fresh:
+            if data[0] != MAGIC[0]:
+                self._hand_to_lines(connection, data)
+                return
+            connection.fresh = False
+        connection.parser.feed(data)
+        self._serve_frames(connection)
+
+    def _serve_frames(self, connection: EventConnection) -> None:
+        """Serve what is whole, as long as the connection may have more under way."""
+        served = False
+        try:
+            while not connection.closed and connection.may_take_more():
+                found = connection.parser.next_frame()
+                if found is None:
+                    break
+                served = True
+                self._serve_frame(connection, found)
+        except ProtocolError as error:
+            log.warning("connection closed", extra={"peer": connection.session.peer, "reason": error.message})
+            self._send(connection, Kind.ERROR, 0, 0, error_header(error), b"")
+            self._close_after_sending(connection)
+            return
+        if connection.closed:
+            return
+        held = connection.parser.held_bytes
+        if not held or served:
+            connection.partial_since = connection.heard_at if held else None
+        elif connection.partial_since is None:
+            connection.partial_since = connection.heard_at
+        if held > READ_BYTES and sum(each.parser.held_bytes for each in self._connections) > _HELD_BYTES_MAX:
+            log.warning("too much is held of unfinished frames", extra={"peer": connection.session.peer})
+            self._close(connection)
+            return
+        self._update_interest(connection)
+
+    def _serve_frame(self, connection: EventConnection, found: Frame) -> None:
+        head = found.head
+        if head.kind is not Kind.REQUEST:
+            raise ProtocolError(f"a {head.kind.name} frame where a request was due")
+        rule = find_rule(head.verb, Server.MASTER)
+        respond = self._responder(connection, head.verb, head.request)
+        connection.pending += 1
+        try:
+            authorise(connection.session, rule)
+            request: Header = decode(found.header, rule.request)
+            if rule.body is Body.NONE and found.body:
+                raise ProtocolError(f"{rule.name} has no body")
+            self._service.serve(connection.session, request, found.body, respond)
+            if isinstance(request, Hello):
+                connection.session.role = request.role
+                connection.session.address_set = request.address_set
+                connection.parser.greeted(HEADER_BYTES_MAX)
+        except DfsError as error:
+            respond(error)
+            if connection.session.role is Role.STRANGER:
+                # A stranger gets one try: guessing credentials costs a connection each.
+                self._close_after_sending(connection)
+            elif isinstance(error, ProtocolError):
+                self._close_after_sending(connection)
+        except Exception:
+            log.exception("a handler failed", extra={"verb": rule.name, "request": head.request})
+            respond(InternalError("the master failed on this request; its log has the details"))
+
+    def _responder(self, connection: EventConnection, verb: int, request: int) -> Respond:
+        """A function that answers one request: at once on the I/O thread, else by handing the bytes to it."""
+
+        def respond(answer: "Answer[Any] | BaseException") -> None:
+            if isinstance(answer, BaseException):
+                if not isinstance(answer, DfsError):
+                    log.error("a handler failed", exc_info=answer, extra={"verb": verb, "request": request})
+                kind, header, body = Kind.ERROR, encode(error_header(answer)), b""
+            else:
+                kind, header, body = Kind.REPLY, encode(answer.header), answer.body
+            data = frame.encode_head(kind, verb, request, header, len(body), frame.body_checksum(body)) + header + body
+            if threading.current_thread() is self._thread:
+                self._answered(connection, data)
+            else:
+                self.call_soon(lambda: self._answered(connection, data))
+
+        return respond
+
+    def _answered(self, connection: EventConnection, data: bytes) -> None:
+        connection.pending -= 1
+        if connection.closed:
+            return
+        connection.queue(data)
+        self._flush(connection)
+        if not connection.closed and connection.parser.held_bytes and connection.reading_paused:
+            # What was read before the pause may hold whole frames that no further event will announce.
+            self._serve_frames(connection)
+
+    # -- sending and closing -----------------------------------------------------------------------------------
+
+    def _send(
+        self, connection: EventConnection, kind: Kind, verb: int, request: int, header: Header, body: bytes
+    ) -> None:
+        encoded = encode(header)
+        connection.queue(frame.encode_head(kind, verb, request, encoded, len(body)) + encoded + body)
+        self._flush(connection)
+
+    def _flush(self, connection: EventConnection) -> None:
+        try:
+            connection.send_some()
+        except OSError:
+            self._close(connection)
+            return
+        if connection.closing and not connection.unsent_bytes:
+            self._close(connection)
+            return
+        self._update_interest(connection)
+
+    def _update_interest(self, connection: EventConnection) -> None:
+        """Watch for what can be acted upon; a peer that does not take its replies is not read from."""
+        if connection.closed:
+            return
+        connection.reading_paused = connection.closing or not connection.may_take_more()
+        events = (0 if connection.reading_paused else selectors.EVENT_READ) | (
+            selectors.EVENT_WRITE if connection.unsent_bytes else 0
+        )
+        if events == connection.events:
+            return
+        if connection.events and events:
+            self._selector.modify(connection.socket, events, connection)
+        elif events:
+            self._selector.register(connection.socket, events, connection)
+        else:
+            self._selector.unregister(connection.socket)
+        connection.events = events
+
+    def _close_after_sending(self, connection: EventConnection) -> None:
+        connection.closing = True
+        if not connection.closed:
+            self._flush(connection)
+
+    def _close(self, connection: EventConnection) -> None:
+        if connection.closed:
+            return
+        self._forget(connection)
+        connection.closed = True
+        connection.socket.close()
+        for callback in connection.session.on_close:
+            self._guarded(callback)
+
+    def _forget(self, connection: EventConnection) -> None:
+        if connection.events:
+            self._selector.unregister(connection.socket)
+            connection.events = 0
+        self._connections.discard(connection)
+
+    def _sweep(self) -> None:
+        """Close connections that are too slow with their Hello, stuck in a frame, or idle for long."""
+        now = self._clock.monotonic()
+        for connection in list(self._connections):
+            hello_late = connection.session.role is Role.STRANGER and now - connection.opened_at > HELLO_SECONDS
+            stuck = connection.partial_since is not None and now - connection.partial_since > FRAME_SECONDS
+            idle = not connection.pending and now - connection.heard_at > IDLE_SECONDS
+            if hello_late or stuck or idle:
+                self._close(connection)
+
+    # -- the line protocol ---------------------------------------------------------------------------------------
+
+    def _hand_to_lines(self, connection: EventConnection, beginning: bytes) -> None:
+        """Give a connection that began with text to a thread of its own."""
+        if (
+            self._lines is None
+            or not 0x20 <= beginning[0] < 0x7F
+            or len(self._line_threads) >= self._connections_max // 8
+        ):
+            self._close(connection)
+            return
+        self._forget(connection)
+        connection.closed = True
+        connection.socket.setblocking(True)
+        transport = Transport(connection.socket, connection.session.peer)
+        thread = threading.Thread(
+            target=self._serve_lines, args=(self._lines, transport, beginning), name="lines", daemon=True
+        )
+        self._line_threads.add(thread)
+        self._line_transports.add(transport)
+        thread.start()
+
+    def _serve_lines(self, lines: LineService, transport: Transport, beginning: bytes) -> None:
+        try:
+            lines.serve_lines(transport, beginning)
+        except DfsError as error:
+            log.info("line connection ended", extra={"peer": transport.peer, "reason": error.message})
+        except Exception:  # the process serves on
+            log.exception("a line connection failed", extra={"peer": transport.peer})
+        finally:
+            transport.close()
+            self._line_transports.discard(transport)
+            self._line_threads.discard(threading.current_thread())
