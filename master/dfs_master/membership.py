@@ -1,0 +1,123 @@
+"""Who is there: a pure step from (nodes, time) to (nodes, changes). Threads and tables are elsewhere.
+
+    live ──15 s silent──▶ suspect ──120 s silent──▶ dead
+      ▲──────────────────────┴─────── heard again ────┘
+
+`failed` (the volume had an I/O error) and `draining` are said, not observed: silence does not change what a node
+was told, but it is shown as suspect or dead while it lasts.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from dfs_wire.limits import DEAD_SECONDS, SUSPECT_SECONDS
+from dfs_wire.messages import AddressSet, VolumeState
+
+LIVE = "live"
+SUSPECT = "suspect"
+DEAD = "dead"
+DRAINING = "draining"
+FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStanding:
+    """One node as the master sees it now. `heard_at` is monotonic time, or when this master started."""
+
+    id: int
+    name: str
+    address: str
+    public_address: str
+    zone: str = ""
+    state: str = SUSPECT
+    registration: int = 0
+    capacity_bytes: int = 0
+    used_bytes: int = 0
+    free_bytes: int = 0
+    filesystem_id: str = ""
+    volume_state: VolumeState = VolumeState.OK
+    draining: bool = False
+    heard_at: float = 0.0
+    #: Since this master started; before that nothing is known but the node's row.
+    heard: bool = False
+    last_seen_at_ms: int = 0
+    registered_at_ms: int = 0
+
+    @property
+    def takes_data(self) -> bool:
+        """Whether new chunks may go there."""
+        return self.state == LIVE and self.heard and self.volume_state is VolumeState.OK
+
+    @property
+    def copies_count(self) -> bool:
+        """Whether verified copies there count as copies that the policy asked for."""
+        return self.state in (LIVE, DRAINING) and self.volume_state is not VolumeState.FAILED
+
+    @property
+    def reachable(self) -> bool:
+        """Whether a reader may try: a silent node may still answer."""
+        return self.state != DEAD
+
+    def address_for(self, which: AddressSet) -> str:
+        """The address that a caller of this address set can reach."""
+        return self.public_address if which is AddressSet.PUBLIC else self.address
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of silence."""
+
+    suspect_seconds: float = SUSPECT_SECONDS
+    dead_seconds: float = DEAD_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """What the nodes' rows and the events must learn."""
+
+    node: NodeStanding
+    before: str
+
+
+def observed_state(node: NodeStanding, now: float, timing: Timing) -> str:
+    """The state that silence, the volume and the operator's word amount to."""
+    silent = now - node.heard_at
+    if silent >= timing.dead_seconds:
+        return DEAD
+    if silent >= timing.suspect_seconds or not node.heard:
+        # A master that just started believes nobody to be dead, and nobody to be there.
+        return DEAD if node.state == DEAD else SUSPECT
+    if node.volume_state is VolumeState.FAILED:
+        return FAILED
+    return DRAINING if node.draining else LIVE
+
+
+def step(
+    nodes: Mapping[int, NodeStanding], now: float, timing: Timing, *, late_seconds: float = 0.0
+) -> tuple[dict[int, NodeStanding], list[StateChange]]:
+    """Let time pass. `late_seconds` is by how much the master itself was late: nodes are not blamed for that."""
+    after: dict[int, NodeStanding] = {}
+    changes: list[StateChange] = []
+    for node in nodes.values():
+        forgiven = replace(node, heard_at=node.heard_at + late_seconds) if late_seconds else node
+        state = observed_state(forgiven, now, timing)
+        after[node.id] = replace(forgiven, state=state) if state != node.state else forgiven
+        if state != node.state:
+            changes.append(StateChange(after[node.id], node.state))
+    return after, changes
+
+
+def capacity(nodes: Iterable[NodeStanding]) -> tuple[int, int, int]:
+    """Capacity, used and free bytes over nodes that serve; volumes on one file system share it and count once."""
+    total = used = free = 0
+    seen: set[str] = set()
+    for node in nodes:
+        if not node.copies_count:
+            continue
+        used += node.used_bytes
+        if node.filesystem_id and node.filesystem_id in seen:
+            continue
+        seen.add(node.filesystem_id)
+        total += node.capacity_bytes
+        free += node.free_bytes
+    return total, used, free

@@ -1,0 +1,61 @@
+"""Choosing nodes: pure, from what is known and a source of randomness."""
+
+from collections.abc import Iterable, Set
+from random import Random
+
+from dfs_master.membership import NodeStanding
+from dfs_wire.errors import NoSpaceError, TooFewNodesError
+from dfs_wire.limits import GIB
+
+
+def upload_reserve_bytes(capacity_bytes: int) -> int:
+    """Uploads are refused below this much free space: min(5 %, 10 GiB)."""
+    return min(capacity_bytes // 20, 10 * GIB)
+
+
+def has_room(node: NodeStanding, size: int) -> bool:
+    """Whether an upload of `size` bytes may go there."""
+    return node.free_bytes - size >= upload_reserve_bytes(node.capacity_bytes)
+
+
+def choose(
+    nodes: Iterable[NodeStanding],
+    count: int,
+    size: int,
+    *,
+    holders: Set[int],
+    excluded: Set[int],
+    random: Random,
+) -> list[NodeStanding]:
+    """`count` nodes for new copies of a chunk of `size` bytes, first hop first.
+
+    Nodes with more free space are likelier, in proportion (weighted sampling without replacement, Efraimidis and
+    Spirakis 2006: the largest of u**(1/w)). Zones that hold no copy yet come before zones that do.
+
+    Raises:
+        TooFewNodesError: fewer nodes can be reached than copies are missing.
+        NoSpaceError: enough are there, but they are full.
+    """
+    everybody = list(nodes)
+    present = [each for each in everybody if each.takes_data and each.id not in holders and each.id not in excluded]
+    candidates = [each for each in present if has_room(each, size)]
+    if len(candidates) < count:
+        live = sum(each.takes_data for each in everybody)
+        if len(present) >= count:
+            raise NoSpaceError("the volumes are too full for this upload; add a node, or remove files")
+        raise TooFewNodesError(
+            f"{live} of {len(everybody)} nodes take data now, too few for {count + len(holders)} copies; "
+            "start the others, add nodes, or set a policy with fewer copies",
+            live=live,
+            needed=count + len(holders),
+        )
+    order = sorted(candidates, key=lambda each: random.random() ** (1 / max(1, each.free_bytes)), reverse=True)
+    zones = {each.zone for each in everybody if each.id in holders}
+    chosen: list[NodeStanding] = []
+    for _ in range(count):
+        fresh = [each for each in order if each.zone not in zones]
+        best = (fresh or order)[0]
+        order.remove(best)
+        zones.add(best.zone)
+        chosen.append(best)
+    return chosen

@@ -1,0 +1,121 @@
+"""The nodes in memory: membership's state, the connections that hold it, and the orders that wait for each node."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from dfs_master.membership import NodeStanding, StateChange, Timing, step
+from dfs_runtime.clock import Clock
+from dfs_wire.messages import Heartbeat, Order
+from dfs_wire.service import Session
+
+#: A node whose usage changed is written at most this often; a changed state at once.
+ROW_SECONDS = 60.0
+#: The most orders one heartbeat's reply carries; the rest waits for the next.
+ORDERS_PER_REPLY_MAX = 256
+#: Longer pauses of the master's own loop than this are its fault, not the nodes'.
+_LATE_TOLERANCE_SECONDS = 1.0
+
+
+class NodeRegistry:
+    """Safe to use from several threads. `nodes` gives an unchanging snapshot."""
+
+    def __init__(self, clock: Clock, known: Iterable[NodeStanding], timing: Timing | None = None) -> None:
+        self._clock = clock
+        self.timing = timing or Timing()
+        self._lock = threading.Lock()
+        self._nodes: Mapping[int, NodeStanding] = MappingProxyType({node.id: node for node in known})
+        self._sessions: dict[int, Session] = {}
+        self._orders: defaultdict[int, dict[tuple[str, bytes], Order]] = defaultdict(dict)
+        self._written_at: dict[int, float] = {}
+        self._stepped_at: float | None = None
+        self._waiting: list[Callable[[], bool]] = []
+
+    @property
+    def nodes(self) -> Mapping[int, NodeStanding]:
+        """All nodes by id, as of now."""
+        return self._nodes
+
+    def is_held(self, node_id: int, session: Session) -> bool:
+        """Whether another connection speaks for this node and was heard lately."""
+        with self._lock:
+            holder = self._sessions.get(node_id)
+            node = self._nodes.get(node_id)
+            if holder is None or holder is session or node is None:
+                return False
+            return self._clock.monotonic() - node.heard_at < self.timing.suspect_seconds
+
+    def registered(self, node: NodeStanding, session: Session) -> None:
+        """A node took up service over this connection."""
+        with self._lock:
+            fresh = replace(node, heard=True, heard_at=self._clock.monotonic(), last_seen_at_ms=self._clock.wall_ms())
+            self._nodes = MappingProxyType({**self._nodes, node.id: fresh})
+            self._sessions[node.id] = session
+            self._written_at[node.id] = self._clock.monotonic()
+        session.on_close.append(lambda: self._disconnected(node.id, session))
+        self.settle()
+
+    def heard(self, session: Session, beat: Heartbeat) -> NodeStanding | None:
+        """A heartbeat. Returns the node where its row should be written, None where it need not."""
+        now = self._clock.monotonic()
+        with self._lock:
+            node = self._nodes[beat.node_id]
+            self._sessions[beat.node_id] = session
+            fresh = replace(
+                node,
+                heard=True,
+                heard_at=now,
+                last_seen_at_ms=self._clock.wall_ms(),
+                capacity_bytes=beat.capacity_bytes,
+                used_bytes=beat.used_bytes,
+                free_bytes=beat.free_bytes,
+                volume_state=beat.volume_state,
+            )
+            self._nodes = MappingProxyType({**self._nodes, node.id: fresh})
+            due = now - self._written_at.get(node.id, 0.0) >= ROW_SECONDS
+            if due:
+                self._written_at[node.id] = now
+        return fresh if due else None
+
+    def step(self) -> list[StateChange]:
+        """Let time pass; call about once a second."""
+        now = self._clock.monotonic()
+        with self._lock:
+            late = 0.0 if self._stepped_at is None else now - self._stepped_at - _LATE_TOLERANCE_SECONDS
+            self._stepped_at = now
+            after, changes = step(self._nodes, now, self.timing, late_seconds=max(0.0, late - _LATE_TOLERANCE_SECONDS))
+            self._nodes = MappingProxyType(after)
+        self.settle()
+        return changes
+
+    def order(self, node_id: int, order: Order) -> None:
+        """Have a node do something; the same order twice is one."""
+        with self._lock:
+            self._orders[node_id][order.kind, order.digest] = order
+
+    def take_orders(self, node_id: int) -> list[Order]:
+        """The orders for a heartbeat's reply. One whose reply is lost comes again from its cause."""
+        with self._lock:
+            waiting = self._orders[node_id]
+            taken = list(waiting)[:ORDERS_PER_REPLY_MAX]
+            return [waiting.pop(key) for key in taken]
+
+    def settle_later(self, attempt: Callable[[], bool]) -> None:
+        """Call `attempt` now and then, when nodes come or time passes, until it returns True."""
+        with self._lock:
+            self._waiting.append(attempt)
+
+    def settle(self) -> None:
+        """Try all that waits for nodes."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        undone = [attempt for attempt in waiting if not attempt()]
+        with self._lock:
+            self._waiting += undone
+
+    def _disconnected(self, node_id: int, session: Session) -> None:
+        with self._lock:
+            if self._sessions.get(node_id) is session:
+                del self._sessions[node_id]
