@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
+from sqlalchemy import Select, select
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Executable
 
@@ -28,7 +30,9 @@ class Statement:
     __slots__ = ("_bind", "_defaults", "names", "sql")
 
     def __init__(self, expression: Executable, *, dialect: Dialect = DIALECT) -> None:
-        compiled = expression.compile(dialect=dialect)  # type: ignore[attr-defined]
+        # Lists of constants (`in_`) are written out now; a list of parameters has a fixed number of them.
+        options = {"render_postcompile": True}
+        compiled = expression.compile(dialect=dialect, compile_kwargs=options)  # type: ignore[attr-defined]
         if not isinstance(compiled, SQLCompiler):
             raise TypeError(f"not a statement with parameters: {expression}")
         self.sql: str = str(compiled)
@@ -72,3 +76,9 @@ def _binder(names: Sequence[str]) -> Callable[[Values], Any]:
         (name,) = names
         return lambda values: (values[name],)
     return itemgetter(*names)
+
+
+def columns(model: type[DeclarativeBase], row: type[tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """A select of the model's columns in the order of a named tuple's fields, for `row._make`."""
+    fields: tuple[str, ...] = row._fields  # type: ignore[attr-defined]
+    return select(*(getattr(model, field) for field in fields))

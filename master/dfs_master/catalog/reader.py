@@ -1,0 +1,205 @@
+"""Reading the catalog: one `Reader` a thread, one driver-level connection each, no objects of the models."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+
+from dfs_master.catalog import reader_chunks, reader_cluster, reader_tree, reader_usage
+from dfs_master.catalog.engine import connect_raw
+from dfs_master.catalog.reader_chunks import KnownChunk, OpenVersion
+from dfs_master.catalog.reader_cluster import Counts
+from dfs_master.catalog.reader_tree import Policy
+from dfs_master.catalog.rows import CredentialRow, EntryRow, NodeRow
+from dfs_runtime.clock import Clock
+from dfs_wire.errors import NotFoundError, UsageError, WrongKindError
+from dfs_wire.limits import LIST_PAGE_ENTRIES_MAX
+from dfs_wire.messages import AddressSet, ChunkInfo, Copy, Entry, EntryKind, ReplicaInfo, UsageRow
+from dfs_wire.paths import join_path, split_path
+
+
+class Reader:
+    """The read side of the catalog. Used by one thread at a time.
+
+    Each method sees one moment of the database; `snapshot` makes several see the same one.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._connection = connect_raw(engine)
+        self._cursor = self._connection.cursor()
+        self._clock = clock
+        self._depth = 0
+
+    def close(self) -> None:
+        """Close the connection. May be called twice."""
+        self._connection.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """One moment for all reads inside. Never longer than one request: it keeps the log from being moved."""
+        if self._depth == 0:
+            self._cursor.execute("BEGIN")
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self._connection.rollback()
+
+    # -- tree --------------------------------------------------------------------------------------------------
+
+    def resolve(self, path: str) -> EntryRow | None:
+        """The entry that a path names, or None.
+
+        Raises:
+            UsageError: no such path can exist.
+        """
+        names = split_path(path)
+        with self.snapshot():
+            chain = reader_tree.walk(self._cursor, names)
+        return chain[-1] if len(chain) > len(names) else None
+
+    def stat(self, path: str) -> tuple[Entry, int, str]:
+        """An entry, the copies its policy asks for, and the directory that says so (empty: the cluster's default).
+
+        Raises:
+            NotFoundError: nothing is there.
+        """
+        names = split_path(path)
+        with self.snapshot():
+            chain = reader_tree.walk(self._cursor, names)
+            found = _existing(chain, names)
+            policy = reader_tree.policy(self._cursor, chain, names)
+            entry = reader_tree.entry_at(self._cursor, join_path(names), found)
+        return entry, policy.copies, policy.source
+
+    def policy(self, path: str) -> Policy:
+        """The copies that something at this path has or would have; nothing needs to be there yet."""
+        names = split_path(path)
+        with self.snapshot():
+            return reader_tree.policy(self._cursor, reader_tree.walk(self._cursor, names), names)
+
+    def list_page(
+        self, path: str, after: str, limit: int, *, copies: bool = False, address_set: AddressSet = AddressSet.PUBLIC
+    ) -> tuple[list[Entry], bool]:
+        """Up to `limit` entries by name from the first one behind `after`, and whether there are more.
+
+        A file lists itself. With `copies`, each file comes with the nodes that hold something of it.
+
+        Raises:
+            NotFoundError: nothing is there.
+            UsageError: the limit is out of range.
+        """
+        if not 1 <= limit <= LIST_PAGE_ENTRIES_MAX:
+            raise UsageError(f"a page of {limit} entries is not between 1 and {LIST_PAGE_ENTRIES_MAX}")
+        names = split_path(path)
+        here = join_path(names)
+        with self.snapshot():
+            found = _existing(reader_tree.walk(self._cursor, names), names)
+            if found.kind == EntryKind.FILE:
+                page, more = [reader_tree.entry_at(self._cursor, here, found)], False
+            else:
+                page, more = reader_tree.page(self._cursor, found.id, here, after, limit)
+            if not copies:
+                return page, more
+            holders = reader_chunks.holders(self._cursor, [entry.version for entry in page if entry.version])
+            nodes = self._copies_by_node(address_set)
+        return [reader_tree.with_copies(entry, nodes, holders.get(entry.version, ())) for entry in page], more
+
+    def disk_usage(self, path: str) -> list[UsageRow]:
+        """Sums over a tree: the tree first, then its direct children by name. Reads the whole tree.
+
+        Raises:
+            NotFoundError: nothing is there.
+        """
+        names = split_path(path)
+        with self.snapshot():
+            found = _existing(reader_tree.walk(self._cursor, names), names)
+            return reader_usage.disk_usage(self._cursor, join_path(names), found)
+
+    # -- content -----------------------------------------------------------------------------------------------
+
+    def open_version(self, path: str = "", version_id: int = 0, offset: int = 0, length: int = -1) -> OpenVersion:
+        """A version by path (its current one) or by id, with the extents that overlap the range and their good copies.
+
+        Raises:
+            NotFoundError: nothing is at the path.
+            WrongKindError: it is a directory.
+            VersionGoneError: the version's grace is over.
+            UsageError: the range makes no sense.
+        """
+        if offset < 0 or length < -1:
+            raise UsageError(f"the range from {offset} with {length} bytes makes no sense")
+        with self.snapshot():
+            if not version_id:
+                version_id = self._current_version(path)
+            version = reader_chunks.readable_version(self._cursor, version_id, self._clock.wall_ms())
+            return reader_chunks.open_version(self._cursor, version, offset, length)
+
+    def chunk_infos(self, version_id: int, *, address_set: AddressSet = AddressSet.PUBLIC) -> list[ChunkInfo]:
+        """Every extent of a version with all replicas of its chunk, in any state."""
+        with self.snapshot():
+            nodes = self._copies_by_node(address_set)
+            extents = reader_chunks.extents_with_replicas(self._cursor, version_id)
+        return [
+            ChunkInfo(
+                extent.ordinal,
+                extent.digest,
+                extent.chunk_size,
+                extent.offset,
+                extent.length,
+                [ReplicaInfo(nodes[node].node, nodes[node].address, state) for node, state in extent.replicas],
+            )
+            for extent in extents
+        ]
+
+    def known_chunks(self, digests: Sequence[bytes]) -> dict[bytes, KnownChunk]:
+        """Those of the digests that the catalog knows, with their replicas in any state."""
+        with self.snapshot():
+            return reader_chunks.known_chunks(self._cursor, digests)
+
+    # -- cluster -----------------------------------------------------------------------------------------------
+
+    def counts(self) -> Counts:
+        """What `status` says of the whole. Reads every version once."""
+        with self.snapshot():
+            return reader_cluster.counts(self._cursor)
+
+    def nodes(self) -> list[NodeRow]:
+        """Every registered node, by id."""
+        return reader_cluster.nodes(self._cursor)
+
+    def node_names(self) -> dict[int, str]:
+        """The name of each node by its id."""
+        return {node.id: node.name for node in self.nodes()}
+
+    def credentials(self) -> list[CredentialRow]:
+        """Every key's hash and role, by id."""
+        return reader_cluster.credentials(self._cursor)
+
+    def setting(self, name: str) -> str | None:
+        """One setting's value, or None."""
+        return reader_cluster.setting(self._cursor, name)
+
+    def _current_version(self, path: str) -> int:
+        names = split_path(path)
+        found = _existing(reader_tree.walk(self._cursor, names), names)
+        if found.version_id is None:
+            raise WrongKindError(f"{join_path(names)} is a directory; name a file, or list it")
+        return found.version_id
+
+    def _copies_by_node(self, address_set: AddressSet) -> dict[int, Copy]:
+        public = address_set is AddressSet.PUBLIC
+        return {node.id: Copy(node.name, node.public_address if public else node.address) for node in self.nodes()}
+
+
+def _existing(chain: Sequence[EntryRow], names: Sequence[str]) -> EntryRow:
+    """The last entry of a walk that reached its end.
+
+    Raises:
+        NotFoundError: it did not.
+    """
+    if len(chain) <= len(names):
+        raise NotFoundError(f"{join_path(names)} does not exist")
+    return chain[-1]
