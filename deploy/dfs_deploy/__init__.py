@@ -1,0 +1,1 @@
+"""Start, change and end clusters: the command `dfs` and the engines behind it."""

@@ -1,0 +1,199 @@
+"""The commands on clusters: deploy, scale, start, stop, destroy. Each plans, takes the lock, and carries out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from dfs_deploy.engine import Engine
+from dfs_deploy.plan import (
+    LISTEN_DEFAULT,
+    DeployRequest,
+    Found,
+    SaveSpec,
+    Steps,
+    TakePorts,
+    plan_deploy,
+    plan_destroy,
+    plan_start,
+    plan_stop,
+    settle,
+)
+from dfs_deploy.ports import PORT_DEFAULT, Probe, choose_ports, reserved_ports
+from dfs_deploy.run import Run, Surroundings, undo_quietly
+from dfs_deploy.spec import ClusterSpec, check_name
+from dfs_wire.errors import ConflictError, NotFoundError, UnavailableError, UsageError
+
+#: Somebody else may take a port between our look and our start: then a new cluster tries other ones.
+PORT_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a command did: the cluster as it is now, and the steps that it took (none: nothing was to be done)."""
+
+    spec: ClusterSpec
+    steps: Steps
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What an attempt at a deploy had settled on before it failed."""
+
+    wanted: ClusterSpec | None = None
+
+
+class Operator:
+    """Changes clusters. Used by one thread; locks keep other processes away from the cluster at work."""
+
+    def __init__(self, around: Surroundings, engines: Mapping[str, Engine], probe: Probe) -> None:
+        self._around = around
+        self._store = around.store
+        self._engines = engines
+        self._probe = probe
+
+    def engine(self, name: str) -> Engine:
+        """The engine that `--engine NAME` means.
+
+        Raises:
+            UsageError: this version has none of that name.
+        """
+        wanted = "process" if name == "auto" else name
+        if wanted not in self._engines:
+            known = ", ".join(sorted(self._engines))
+            raise UsageError(f"This version has no {wanted} engine; use one of: {known}.")
+        return self._engines[wanted]
+
+    def deploy(self, request: DeployRequest) -> Change:
+        """Make a cluster, or change it to what is asked for, and wait until it works.
+
+        Raises:
+            UsageError: the request contradicts itself or the cluster.
+            ConflictError: the port, the directory or the profile's name is taken.
+            UnavailableError: a role did not come up; what this call made is removed again.
+        """
+        check_name(request.name)
+        self.engine(request.engine)
+        with self._store.locked(request.name):
+            may_retry = request.port is None and self._store.find(request.name) is None
+            for _ in range(PORT_ATTEMPTS - 1 if may_retry else 0):
+                attempt = _Attempt()
+                try:
+                    return self._attempt(request, attempt)
+                except UnavailableError:
+                    if not self._lost_ports(attempt.wanted):
+                        raise
+                    self._around.progress("another program took one of the ports; choosing others")
+            return self._attempt(request, _Attempt())
+
+    def scale(self, name: str, nodes: int) -> Change:
+        """Grow a cluster to so many nodes.
+
+        Raises:
+            NotFoundError: there is no such cluster, or it was destroyed.
+            UsageError: it has more nodes than that.
+        """
+        spec = self._store.load(name)
+        if spec.destroyed:
+            raise NotFoundError(f"Cluster {name!r} was destroyed; `dfs deploy --name {name}` brings it back.")
+        return self.deploy(DeployRequest(name=name, nodes=nodes))
+
+    def start(self, name: str) -> Change:
+        """Start what is dead of a cluster, over its data, and wait until all nodes are live.
+
+        Raises:
+            NotFoundError: there is no such cluster, or it was destroyed.
+            UnavailableError: a role did not come up; those that did go on running.
+        """
+        with self._store.locked(name):
+            spec = self._store.load(name)
+            engine = self.engine(spec.engine)
+            return self._carry_out(engine, spec, plan_start(spec, engine.look(spec)))
+
+    def stop(self, name: str) -> Change:
+        """End the processes of a cluster; its data stays.
+
+        Raises:
+            NotFoundError: there is no such cluster.
+        """
+        with self._store.locked(name):
+            spec = self._store.load(name)
+            engine = self.engine(spec.engine)
+            return self._carry_out(engine, spec, plan_stop(spec, engine.look(spec)))
+
+    def destroy(self, name: str, *, delete_data: bool) -> Change:
+        """End a cluster and forget its profile; its data stays unless `delete_data`.
+
+        Raises:
+            NotFoundError: there is no such cluster.
+        """
+        with self._store.locked(name):
+            spec = self._store.load(name)
+            engine = self.engine(spec.engine)
+            return self._carry_out(engine, spec, plan_destroy(spec, engine.look(spec), delete_data=delete_data))
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, engine: Engine, spec: ClusterSpec, steps: Steps) -> Change:
+        run = Run(self._around, engine, spec)
+        run.carry_out(steps)
+        return Change(run.spec, steps)
+
+    def _attempt(self, request: DeployRequest, attempt: _Attempt) -> Change:
+        """One attempt at a deploy; whatever ends it early (Ctrl-C too) is undone."""
+        run: Run | None = None
+        existing: ClusterSpec | None = None
+        try:
+            # Ports are ours from the moment that the description is saved: until then nobody else may choose any.
+            with self._store.ports_locked():
+                existing = self._store.find(request.name)
+                if existing is None:
+                    self._check_name_is_free(request.name)
+                wanted = settle(request, existing, self._take_ports(request, existing))
+                attempt.wanted = wanted
+                engine = self.engine(wanted.engine)
+                steps = plan_deploy(wanted, existing, self._look(engine, wanted))
+                run = Run(self._around, engine, wanted)
+                run.carry_out(step for step in steps if isinstance(step, SaveSpec))
+            run.carry_out(step for step in steps if not isinstance(step, SaveSpec))
+            self._around.profiles.choose(wanted.name)
+        except BaseException:
+            if run is not None:
+                undo_quietly(run, existing, self._around.progress)
+            raise
+        return Change(run.spec, steps)
+
+    def _look(self, engine: Engine, spec: ClusterSpec) -> Found:
+        found = engine.look(spec)
+        if not found.master_initialised:
+            return found
+        credentials = self._store.credentials(spec.name)
+        return replace(found, profile_current=self._around.profiles.is_current(spec, credentials))
+
+    def _check_name_is_free(self, name: str) -> None:
+        """A new cluster never goes where something else is: its rollback would delete that."""
+        root = self._store.paths(name).root
+        if root.exists() and any(root.iterdir()):
+            raise ConflictError(f"{root} exists and is no cluster; move it away, or use another --name.")
+        if self._around.profiles.exists(name):
+            raise ConflictError(f"The profile {name!r} belongs to another cluster; use another --name.")
+
+    def _take_ports(self, request: DeployRequest, existing: ClusterSpec | None) -> TakePorts:
+        clusters = [self._store.load(name) for name in self._store.names()]
+        reserved = reserved_ports(clusters, besides=request.name)
+        own = existing.ports if existing is not None else frozenset()
+        host = (request.listen or LISTEN_DEFAULT) if existing is None else existing.listen
+
+        def take(count: int, first: int | None) -> list[int]:
+            return choose_ports(
+                count=count,
+                first=first,
+                host=host,
+                reserved=reserved | dict.fromkeys(own, request.name),
+                probe=self._probe,
+                after=max(own, default=PORT_DEFAULT),
+            )
+
+        return take
+
+    def _lost_ports(self, spec: ClusterSpec | None) -> bool:
+        """Whether somebody else listens on a port that was chosen; nothing of ours does after the undo."""
+        return spec is not None and any(not self._probe(spec.listen, port) for port in spec.ports)

@@ -1,0 +1,69 @@
+"""`dfs deploy`: start a cluster, or change it to N nodes."""
+
+import platform
+
+import click
+
+from dfs_deploy.options import ClusterCommand, pass_session
+from dfs_deploy.session import Session
+
+
+@click.command(cls=ClusterCommand)
+@click.option("--nodes", type=int, metavar="N", help="How many nodes; more than before grows it.  [new cluster: 3]")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "docker", "process"]),
+    default="auto",
+    show_default=True,
+    help="What runs the roles; auto is process in this version.",
+)
+@click.option("--copies", type=int, metavar="N", help="Copies kept of every file.  [new cluster: 2]")
+@click.option("--port", type=int, metavar="PORT", help="The master's port.  [new cluster: 5000 or the next free one]")
+@click.option("--listen", metavar="ADDRESS", help="The address to listen on.  [new cluster: 127.0.0.1]")
+@click.option(
+    "--public-host", metavar="HOST", help="How other machines reach this one, with --listen 0.0.0.0.  [its host name]"
+)
+@click.option(
+    "--line-protocol/--no-line-protocol",
+    default=None,
+    help="Answer the line protocol of loopback clients, which needs no key.  [new cluster: yes]",
+)
+@pass_session
+def deploy(
+    session: Session,
+    nodes: int | None,
+    engine: str,
+    copies: int | None,
+    port: int | None,
+    listen: str | None,
+    public_host: str | None,
+    line_protocol: bool | None,
+) -> None:
+    """Start a cluster, or change the one there is to N nodes.
+
+    Returns when all nodes are live and an uploaded file came back; takes back what it began if that fails.
+    Run again, it starts what has died, over its data, and changes nothing else.
+    """
+    from dfs_deploy.plan import DeployRequest
+    from dfs_deploy.reports import change_object, deployed_lines
+    from dfs_deploy.spec import is_wildcard
+
+    if public_host is None and listen is not None and is_wildcard(listen):
+        public_host = platform.node()
+    request = DeployRequest(
+        name=session.cluster_name_for_deploy(),
+        engine=engine,
+        nodes=nodes,
+        copies=copies,
+        port=port,
+        listen=listen,
+        public_host=public_host,
+        line_protocol=line_protocol,
+    )
+    with session.progress():
+        change = session.operator.deploy(request)
+    if session.output.json:
+        session.output.record(change_object(change, running=len(change.spec.roles)))
+        return
+    for line in deployed_lines(change):
+        session.output.line(line)

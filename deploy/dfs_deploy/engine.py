@@ -1,0 +1,72 @@
+"""What runs the roles of a cluster: local processes now, containers next. Everything above it knows only this."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dfs_deploy.plan import Found
+from dfs_deploy.spec import ClusterSpec, NodeSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a role's log, without its line break: a JSON object, or raw output of a process in trouble."""
+
+    role: str
+    text: str
+
+
+class Engine(Protocol):
+    """Starts, finds and ends the roles of clusters. It keeps no state besides what it leaves on the machine.
+
+    An engine is used by one thread. Every method may raise `DfsError`.
+    """
+
+    @property
+    def name(self) -> str:
+        """What `--engine` calls it."""
+        ...
+
+    def look(self, spec: ClusterSpec) -> Found:
+        """What is there of a cluster; `profile_current` is not this engine's to say."""
+        ...
+
+    def initialise_master(self, spec: ClusterSpec) -> None:
+        """Make the master's data and keep the cluster's keys; whole or not at all."""
+        ...
+
+    def start_master(self, spec: ClusterSpec) -> None:
+        """Start the master and return at once."""
+        ...
+
+    def start_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
+        """Start a node and return at once. One without an id joins for the first time."""
+        ...
+
+    def stop(self, spec: ClusterSpec, roles: Sequence[str]) -> None:
+        """End roles together: politely, then by force. Those that do not run are fine."""
+        ...
+
+    def last_words(self, spec: ClusterSpec, role: str) -> str:
+        """Why a role ended, as far as it said; and where to read more."""
+        ...
+
+    def discard_unjoined(self, spec: ClusterSpec, node: NodeSpec) -> bool:
+        """Delete what a node left when it never joined; one that joined keeps all, and False comes back."""
+        ...
+
+    def remove(self, spec: ClusterSpec) -> None:
+        """Delete all data of a cluster whose roles have ended."""
+        ...
+
+    def run_master_command(self, spec: ClusterSpec, arguments: Sequence[str]) -> int:
+        """Run `dfs-master ARGUMENTS` where the database is, on this command's own output; its exit code."""
+        ...
+
+    def log_tail(self, spec: ClusterSpec, role: str, lines: int) -> list[LogLine]:
+        """The last lines of a role's log."""
+        ...
+
+    def follow_logs(self, spec: ClusterSpec, roles: Sequence[str], lines: int) -> Iterator[LogLine]:
+        """The last lines of some roles, then new ones as they come, without end."""
+        ...

@@ -1,0 +1,278 @@
+"""Wanted against found gives steps. Pure: nothing here starts a process, opens a file or asks for the time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec, check_name
+from dfs_wire.errors import ConflictError, NotFoundError, UsageError
+from dfs_wire.limits import COPIES_MAX
+
+NODES_DEFAULT = 3
+COPIES_DEFAULT = 2
+LISTEN_DEFAULT = "127.0.0.1"
+NODES_MAX = 1_000
+
+#: `(count, first) -> ports`: free ports in ascending order; the first is `first` itself when that is given.
+TakePorts = Callable[[int, int | None], list[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployRequest:
+    """What somebody asked of `deploy`. None means: as it is, or the default for a new cluster."""
+
+    name: str
+    engine: str = "auto"
+    nodes: int | None = None
+    copies: int | None = None
+    port: int | None = None
+    listen: str | None = None
+    public_host: str | None = None
+    line_protocol: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What is there of a cluster. `running` and `joined` hold role names; a node has joined when its volume says so."""
+
+    master_initialised: bool = False
+    running: frozenset[str] = frozenset()
+    joined: frozenset[str] = frozenset()
+    profile_current: bool = False
+
+
+# -- Steps ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSpec:
+    """Keep the cluster's description, which also reserves its ports."""
+
+    spec: ClusterSpec
+
+
+@dataclass(frozen=True, slots=True)
+class InitialiseMaster:
+    """Make the master's database and keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartMaster:
+    """Start the master over its data."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitMaster:
+    """Wait until the master answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartNode:
+    """Start one node over its volume."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitNodes:
+    """Wait until the master sees all nodes live, and keep the ids that it gave them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """Upload a file, read it back, remove it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteProfile:
+    """Write the client profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRoles:
+    """End processes together; their data stays."""
+
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveProfile:
+    """Delete the client profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteData:
+    """Delete everything that the cluster stored."""
+
+
+Step = (
+    SaveSpec
+    | InitialiseMaster
+    | StartMaster
+    | AwaitMaster
+    | StartNode
+    | AwaitNodes
+    | SelfTest
+    | WriteProfile
+    | StopRoles
+    | RemoveProfile
+    | DeleteData
+)
+Steps = tuple[Step, ...]
+
+
+# -- What is wanted ---------------------------------------------------------------------------------------------
+
+
+def settle(request: DeployRequest, existing: ClusterSpec | None, take_ports: TakePorts) -> ClusterSpec:
+    """The cluster that the request asks for.
+
+    Raises:
+        UsageError: it contradicts itself or what an existing cluster keeps for life.
+    """
+    check_name(request.name)
+    if request.nodes is not None and not 1 <= request.nodes <= NODES_MAX:
+        raise UsageError(f"A cluster has 1 to {NODES_MAX} nodes; --nodes says {request.nodes}.")
+    if request.copies is not None and not 1 <= request.copies <= COPIES_MAX:
+        raise UsageError(f"A cluster keeps 1 to {COPIES_MAX} copies; --copies says {request.copies}.")
+    if existing is None:
+        return _new_cluster(request, take_ports)
+    return _changed_cluster(request, existing, take_ports)
+
+
+def _new_cluster(request: DeployRequest, take_ports: TakePorts) -> ClusterSpec:
+    nodes = NODES_DEFAULT if request.nodes is None else request.nodes
+    copies = COPIES_DEFAULT if request.copies is None else request.copies
+    if copies > nodes:
+        raise UsageError(
+            f"{copies} copies need at least {copies} nodes and --nodes says {nodes}; "
+            f"ask for more nodes or say --copies {nodes}."
+        )
+    ports = take_ports(1 + nodes, request.port)
+    return ClusterSpec(
+        name=request.name,
+        engine="process" if request.engine == "auto" else request.engine,
+        copies=copies,
+        listen=request.listen or LISTEN_DEFAULT,
+        master_port=ports[0],
+        nodes=tuple(NodeSpec(number, port) for number, port in enumerate(ports[1:], start=1)),
+        public_host=request.public_host or "",
+        line_protocol=request.line_protocol is not False,
+    )
+
+
+def _changed_cluster(request: DeployRequest, existing: ClusterSpec, take_ports: TakePorts) -> ClusterSpec:
+    _refuse_changes_for_life(request, existing)
+    have = len(existing.nodes)
+    want = have if request.nodes is None else request.nodes
+    if want < have:
+        raise UsageError(
+            f"Cluster {existing.name!r} has {have} nodes and --nodes says {want}: "
+            "this version cannot drain nodes, so a cluster only grows."
+        )
+    nodes = existing.nodes
+    if want > have:
+        highest = max(node.number for node in existing.nodes)
+        ports = take_ports(want - have, None)
+        nodes += tuple(NodeSpec(highest + step, port) for step, port in enumerate(ports, start=1))
+    return replace(existing, nodes=nodes, destroyed=False)
+
+
+def _refuse_changes_for_life(request: DeployRequest, existing: ClusterSpec) -> None:
+    """Engine, ports, addresses and the first policy of a cluster never change through `deploy`."""
+    name = existing.name
+    if request.engine not in {"auto", existing.engine}:
+        raise UsageError(
+            f"Cluster {name!r} runs on the {existing.engine} engine for life; "
+            f"use another --name for one on {request.engine}."
+        )
+    if request.port not in {None, existing.master_port}:
+        raise UsageError(f"Cluster {name!r} keeps port {existing.master_port} for life; leave --port out.")
+    if request.listen not in {None, existing.listen}:
+        raise UsageError(f"Cluster {name!r} listens on {existing.listen} for life; leave --listen out.")
+    if request.public_host not in {None, existing.public_host}:
+        raise UsageError(f"Cluster {name!r} keeps its public host {existing.public_host!r}; leave --public-host out.")
+    if request.line_protocol not in {None, existing.line_protocol}:
+        raise UsageError(f"The line protocol of cluster {name!r} is settled for life; leave that option out.")
+    if request.copies not in {None, existing.copies}:
+        raise UsageError(
+            f"Cluster {name!r} was deployed with {existing.copies} copies; "
+            f"`dfs-client policy / {request.copies}` changes what is kept from now on."
+        )
+
+
+# -- What is to be done -----------------------------------------------------------------------------------------
+
+
+def plan_deploy(wanted: ClusterSpec, existing: ClusterSpec | None, found: Found) -> Steps:
+    """Steps from what is found to what is wanted; none when nothing is missing.
+
+    Raises:
+        ConflictError: the master's data is lost while nodes hold chunks, so a new master would orphan them.
+    """
+    steps: list[Step] = []
+    if wanted != existing:
+        steps.append(SaveSpec(wanted))
+    if not found.master_initialised:
+        _check_nothing_stored(wanted, found)
+        steps.append(InitialiseMaster())
+    started = _start_what_is_dead(wanted, found)
+    steps += started
+    if started:
+        steps.append(SelfTest())
+    if not found.profile_current:
+        steps.append(WriteProfile())
+    return tuple(steps)
+
+
+def plan_start(spec: ClusterSpec, found: Found) -> Steps:
+    """Start every role that is dead, over its data.
+
+    Raises:
+        NotFoundError: the cluster was destroyed, or its master was never made; only `deploy` brings it (back).
+    """
+    if spec.destroyed:
+        raise NotFoundError(
+            f"Cluster {spec.name!r} was destroyed and its data kept; "
+            f"`dfs deploy --name {spec.name}` brings it back over that data."
+        )
+    if not found.master_initialised:
+        raise NotFoundError(
+            f"The master's data of cluster {spec.name!r} is missing; `dfs deploy --name {spec.name}` makes it."
+        )
+    return tuple(_start_what_is_dead(spec, found))
+
+
+def plan_stop(spec: ClusterSpec, found: Found) -> Steps:
+    """End every running role: nodes first, so that their last words still find the master."""
+    nodes = tuple(node.name for node in spec.nodes if node.name in found.running)
+    master = (MASTER,) if MASTER in found.running else ()
+    return tuple(StopRoles(roles) for roles in (nodes, master) if roles)
+
+
+def plan_destroy(spec: ClusterSpec, found: Found, *, delete_data: bool) -> Steps:
+    """End the cluster; its data goes only when that is asked for."""
+    steps: list[Step] = [*plan_stop(spec, found), RemoveProfile()]
+    if delete_data:
+        steps.append(DeleteData())
+    elif not spec.destroyed:
+        steps.append(SaveSpec(replace(spec, destroyed=True)))
+    return tuple(steps)
+
+
+def _start_what_is_dead(spec: ClusterSpec, found: Found) -> list[Step]:
+    steps: list[Step] = []
+    if MASTER not in found.running:
+        steps += [StartMaster(), AwaitMaster()]
+    steps += [StartNode(node.name) for node in spec.nodes if node.name not in found.running]
+    if steps:
+        steps.append(AwaitNodes())
+    return steps
+
+
+def _check_nothing_stored(spec: ClusterSpec, found: Found) -> None:
+    joined = sorted(found.joined | {node.name for node in spec.nodes if node.id is not None})
+    if joined:
+        raise ConflictError(
+            f"The master's data of cluster {spec.name!r} is missing while {joined[0]} belongs to it; "
+            "restore the directory `master` from a backup (a new master would not know what the nodes hold)."
+        )

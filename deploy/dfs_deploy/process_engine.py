@@ -1,0 +1,289 @@
+"""Roles as local processes: one process a role, in a session of its own, with no wrapper and no supervisor."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
+
+import msgspec
+
+from dfs_deploy.engine import LogLine
+from dfs_deploy.log_files import follow, tail
+from dfs_deploy.plan import Found
+from dfs_deploy.processes import Process, ProcessTable, is_daemon
+from dfs_deploy.programs import MASTER_PROGRAM, NODE_PROGRAM, daemon_environment, program_command
+from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec, join_address
+from dfs_deploy.state import PRIVATE_MODE, ClusterPaths, Credentials, StateStore
+from dfs_runtime.clock import Clock, Deadline
+from dfs_runtime.files import fsync_directory, make_directory, write_secret
+from dfs_wire.errors import ConflictError, DfsError, InternalError, TimedOutError
+
+STOP_SECONDS = 10.0
+KILL_SECONDS = 10.0
+INIT_SECONDS = 60.0
+#: Raw output of a role is small; a crash loop must not fill a disk with it.
+OUTPUT_BYTES_MAX = 1024 * 1024
+_LAST_WORDS_LINES = 20
+
+#: `program -> start of its command line`.
+Programs = Callable[[str], list[str]]
+
+
+class _PidFile(msgspec.Struct, frozen=True):
+    """The process of a role: with the start time beside it, a reused pid is never taken for ours."""
+
+    pid: int
+    started_ticks: int
+
+
+class ProcessEngine:
+    """The engine for a machine without containers. Used by one thread."""
+
+    def __init__(
+        self,
+        store: StateStore,
+        home: Path,
+        clock: Clock,
+        *,
+        table: ProcessTable | None = None,
+        programs: Programs = program_command,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._store = store
+        self._home = home
+        self._clock = clock
+        self._table = table or ProcessTable()
+        self._programs = programs
+        self._environ = os.environ if environ is None else environ
+        #: Our children, kept so that they are reaped when they end while this program still runs.
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    @property
+    def name(self) -> str:
+        """What `--engine` calls it."""
+        return "process"
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def look(self, spec: ClusterSpec) -> Found:
+        """What is there: directories, and processes by pid file or, failing that, by their command line."""
+        paths = self._store.paths(spec.name)
+        joined = (node.name for node in spec.nodes if (paths.volume(node.name) / "identity").exists())
+        return Found(
+            master_initialised=paths.master_data.is_dir(),
+            running=frozenset(self._find(spec, spec.roles)),
+            joined=frozenset(joined),
+        )
+
+    def _find(self, spec: ClusterSpec, roles: Sequence[str]) -> dict[str, Process]:
+        self._reap()
+        paths = self._store.paths(spec.name)
+        found = {role: process for role in roles if (process := self._by_pid_file(paths, role)) is not None}
+        missing = [role for role in roles if role not in found]
+        if missing:
+            # A deploy that was killed between starting a process and noting its pid leaves one without a pid file.
+            for process in self._table.all():
+                for role in missing:
+                    if is_daemon(process, *self._marks(paths, role)):
+                        found[role] = process
+        return found
+
+    def _by_pid_file(self, paths: ClusterPaths, role: str) -> Process | None:
+        try:
+            noted = msgspec.json.decode(paths.pid(role).read_bytes(), type=_PidFile)
+        except (OSError, msgspec.DecodeError):
+            return None
+        process = self._table.read(noted.pid)
+        if process is None or process.started_ticks != noted.started_ticks:
+            return None
+        return process if is_daemon(process, *self._marks(paths, role)) else None
+
+    @staticmethod
+    def _marks(paths: ClusterPaths, role: str) -> tuple[str, str, Path]:
+        """Program, option and directory that a role's command line carries."""
+        if role == MASTER:
+            return MASTER_PROGRAM, "--data", paths.master_data
+        return NODE_PROGRAM, "--volume", paths.volume(role)
+
+    # -- starting -----------------------------------------------------------------------------------------------
+
+    def initialise_master(self, spec: ClusterSpec) -> None:
+        """Let `dfs-master init` work in a directory of its own, which gets its name when the keys are kept."""
+        paths = self._store.paths(spec.name)
+        if paths.master_data_new.exists():
+            shutil.rmtree(paths.master_data_new)
+        arguments = ["init", "--data", str(paths.master_data_new), "--copies", str(spec.copies)]
+        printed = self._run([*self._programs(MASTER_PROGRAM), *arguments], INIT_SECONDS)
+        try:
+            credentials = msgspec.json.decode(printed, type=Credentials)
+        except msgspec.DecodeError as error:
+            raise InternalError("dfs-master init printed no keys; is the installation whole?") from error
+        self._store.save_credentials(spec.name, credentials)
+        paths.master_data_new.chmod(PRIVATE_MODE)
+        write_secret(paths.master_data_new / paths.join_token.name, credentials.join_token.encode() + b"\n")
+        paths.master_data_new.rename(paths.master_data)
+        fsync_directory(paths.root)
+
+    def start_master(self, spec: ClusterSpec) -> None:
+        """Start `dfs-master` over its data."""
+        paths = self._store.paths(spec.name)
+        listen = join_address(spec.listen, spec.master_port)
+        arguments = ["--data", str(paths.master_data), "--listen", listen, "--log-file", str(paths.log(MASTER))]
+        if not spec.line_protocol:
+            arguments.append("--no-line-protocol")
+        self._spawn(paths, MASTER, [*self._programs(MASTER_PROGRAM), *arguments])
+
+    def start_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
+        """Start `dfs-node` over its volume. A node that is known must find its volume again, never an empty one."""
+        paths = self._store.paths(spec.name)
+        make_directory(paths.node_root(node.name), mode=PRIVATE_MODE)
+        arguments = ["--volume", str(paths.volume(node.name)), "--name", node.name, "--master", spec.master_address]
+        arguments += ["--listen", join_address(spec.listen, node.port), "--log-file", str(paths.log(node.name))]
+        if spec.is_wildcard:
+            arguments += ["--public-address", join_address(spec.shared_host, node.port)]
+        if node.id is None:
+            arguments += ["--join-token-file", str(paths.join_token)]
+        else:
+            arguments += ["--expect-node", str(node.id)]
+        self._spawn(paths, node.name, [*self._programs(NODE_PROGRAM), *arguments])
+
+    def _spawn(self, paths: ClusterPaths, role: str, command: list[str]) -> None:
+        make_directory(paths.logs, mode=PRIVATE_MODE)
+        make_directory(paths.pid(role).parent, mode=PRIVATE_MODE)
+        output = paths.output(role)
+        if output.exists() and output.stat().st_size > OUTPUT_BYTES_MAX:
+            output.replace(output.with_suffix(".out.1"))
+        with output.open("ab") as sink:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                # Neither Ctrl-C on deploy's terminal nor the end of its session reaches a daemon.
+                start_new_session=True,
+                # Whoever waits for deploy's pipes to end must not wait for a daemon.
+                close_fds=True,
+                cwd=paths.root,
+                env=daemon_environment(self._environ, self._home),
+            )
+        self._children[child.pid] = child
+        process = self._table.read(child.pid)
+        if process is not None:
+            note = msgspec.json.encode(_PidFile(process.pid, process.started_ticks))
+            write_secret(paths.pid(role), note + b"\n")
+
+    def _run(self, command: list[str], seconds: float) -> bytes:
+        """Run a program to its end and give its standard output.
+
+        Raises:
+            DfsError: it failed; the sentence it wrote is the message.
+            TimedOutError: it took too long.
+        """
+        environment = daemon_environment(self._environ, self._home)
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=environment, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TimedOutError(f"{Path(command[0]).name} did not end within {seconds:.0f} s; try again.") from error
+        if done.returncode != 0:
+            words = done.stderr.decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
+            raise DfsError(words or f"{Path(command[0]).name} failed with exit code {done.returncode}.")
+        return done.stdout
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    def stop(self, spec: ClusterSpec, roles: Sequence[str]) -> None:
+        """SIGTERM to all, 10 s for them together, then SIGKILL.
+
+        Raises:
+            TimedOutError: a process outlives even that, as one in a hung file system does.
+        """
+        paths = self._store.paths(spec.name)
+        running = self._find(spec, roles)
+        self._signal_and_wait(running, SIGTERM, STOP_SECONDS)
+        stubborn = {role: process for role, process in running.items() if self._table.is_same(process)}
+        self._signal_and_wait(stubborn, SIGKILL, KILL_SECONDS)
+        self._reap()
+        left = [role for role, process in stubborn.items() if self._table.is_same(process)]
+        if left:
+            raise TimedOutError(f"{left[0]} of cluster {spec.name!r} cannot be ended; its disk or mount hangs.")
+        for role in roles:
+            paths.pid(role).unlink(missing_ok=True)
+
+    def _signal_and_wait(self, running: Mapping[str, Process], number: Signals, seconds: float) -> None:
+        deadline = Deadline(self._clock, seconds)
+        for process in running.values():
+            self._table.send(process, number)
+        for process in running.values():
+            self._table.await_end(process, deadline.remaining())
+
+    def _reap(self) -> None:
+        """Take the exit codes of our own children that ended, so that they are zombies no more."""
+        self._children = {pid: child for pid, child in self._children.items() if child.poll() is None}
+
+    def discard_unjoined(self, spec: ClusterSpec, node: NodeSpec) -> bool:
+        """Delete a node's directory and logs unless its volume has an identity."""
+        paths = self._store.paths(spec.name)
+        if (paths.volume(node.name) / "identity").exists():
+            return False
+        shutil.rmtree(paths.node_root(node.name), ignore_errors=True)
+        for path in paths.logs.glob(f"{node.name}.*"):
+            path.unlink(missing_ok=True)
+        return True
+
+    def remove(self, spec: ClusterSpec) -> None:
+        """Delete the cluster's directory.
+
+        Raises:
+            ConflictError: a role still runs over it.
+        """
+        running = self._find(spec, spec.roles)
+        if running:
+            raise ConflictError(f"{min(running)} of cluster {spec.name!r} still runs; stop the cluster first.")
+        self._store.forget(spec.name)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def last_words(self, spec: ClusterSpec, role: str) -> str:
+        """The last line of a role's raw output, else of its log; and where the log lies."""
+        paths = self._store.paths(spec.name)
+        for text in reversed(tail(paths.output(role), _LAST_WORDS_LINES)):
+            if text.strip():
+                return f"{text.strip()} (its log: {paths.log(role)})"
+        for text in reversed(tail(paths.log(role), _LAST_WORDS_LINES)):
+            return f"{_message_of(text)} (its log: {paths.log(role)})"
+        return f"it wrote nothing to {paths.log(role)}"
+
+    def run_master_command(self, spec: ClusterSpec, arguments: Sequence[str]) -> int:
+        """Run `dfs-master` over the cluster's data, with our own standard output and error."""
+        environment = daemon_environment(self._environ, self._home)
+        command = [*self._programs(MASTER_PROGRAM), *arguments, "--data", str(self._store.paths(spec.name).master_data)]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, env=environment, check=False).returncode
+
+    def log_tail(self, spec: ClusterSpec, role: str, lines: int) -> list[LogLine]:
+        """Raw output first, then the log."""
+        paths = self._store.paths(spec.name)
+        texts = [*tail(paths.output(role), lines), *tail(paths.log(role), lines)]
+        return [LogLine(role, text) for text in texts[-lines:] if lines > 0]
+
+    def follow_logs(self, spec: ClusterSpec, roles: Sequence[str], lines: int) -> Iterator[LogLine]:
+        """The last lines of each role, then what is added to any of their files."""
+        paths = self._store.paths(spec.name)
+        added = follow([(role, path) for role in roles for path in (paths.output(role), paths.log(role))], self._clock)
+        for role in roles:
+            yield from self.log_tail(spec, role, lines)
+        for role, text in added:
+            yield LogLine(role, text)
+
+
+def _message_of(text: str) -> str:
+    """The message of a JSON log line, or the line itself."""
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return text
+    return str(record.get("message", text)) if isinstance(record, dict) else text
