@@ -18,16 +18,17 @@ from dfs_node.space_rules import is_full, takes_upload
 from dfs_node.volume import ChunkWriter, InventoryItem, StoredChunk, Usage
 from dfs_node.volume_directory import (
     chunk_path,
+    clean_chunks,
     filesystem_id,
     make_chunk_directories,
     prefix_path,
-    prepare_chunks,
+    using,
 )
 from dfs_node.volume_health import LIMITS, VolumeHealth
 from dfs_wire.errors import BusyError, ChunkCorruptError, NoSpaceError, NotFoundError, UnavailableError
 from dfs_wire.messages import Finding, FindingKind, VolumeState
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class DiskVolume:
@@ -43,10 +44,14 @@ class DiskVolume:
         self.health = VolumeHealth(path)
         self._locks = [threading.Lock() for _ in range(256)]
         self._used_lock = threading.Lock()
-        with self.health.guard("start"):
+        with using(path):
             make_chunk_directories(path)
-            self._used_bytes = prepare_chunks(path, self._disk)
-        self._filesystem_id = filesystem_id(path)
+            self._used_bytes = clean_chunks(path, self._disk)
+            self._filesystem_id = filesystem_id(path)
+        # A file may have been left between its rename and the directory's fsync: it becomes durable here, so that a
+        # later put may trust what it finds under a name.
+        with self.health.guard("sync at start", harmless=frozenset()):
+            self._disk.sync_filesystem(path)
 
     def create(self, digest: bytes, size: int, generation: int) -> ChunkWriter:
         """Reserve the space, unless a good copy of this generation or a newer one is here already."""
@@ -167,7 +172,7 @@ class DiskVolume:
                     if chunk.generation >= generation:
                         return StoredChunk(digest, chunk.size, chunk.generation)
             except (NotFoundError, ChunkCorruptError):
-                _log.info("chunk %s went away while its bytes arrived again", digest.hex())
+                log.info("chunk %s went away while its bytes arrived again", digest.hex())
         raise UnavailableError(f"the stored copy of chunk {digest.hex()} went away; send its bytes again")
 
     def _good_copy(self, digest: bytes, generation: int) -> StoredChunk | None:
@@ -181,7 +186,7 @@ class DiskVolume:
         except NotFoundError:
             return None
         except ChunkCorruptError as error:
-            _log.warning("a bad copy will be replaced: %s", error)
+            log.warning("a bad copy will be replaced: %s", error)
             return None
 
     def _open(self, digest: bytes) -> int:

@@ -14,7 +14,7 @@ from dfs_node.volume import StoredChunk
 from dfs_node.volume_health import FULL, LIMITS, VolumeHealth
 from dfs_runtime.files import temporary_name
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class NewChunkWriter:
@@ -93,7 +93,7 @@ class NewChunkWriter:
             except FileNotFoundError:
                 raise
             except OSError as error:
-                _log.warning("%s stays until the next start: %s", self._temporary, error)
+                log.warning("%s stays until the next start: %s", self._temporary, error)
 
 
 class KnownChunkWriter:

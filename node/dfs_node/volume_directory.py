@@ -3,20 +3,35 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dfs_node.chunk_file import digest_from_name
 from dfs_node.disk import Disk
 from dfs_runtime.files import TEMPORARY_SUFFIX, AlreadyLockedError, exclusive_lock, fsync_directory
-from dfs_wire.errors import VolumeInUseError
+from dfs_wire.errors import VolumeFailedError, VolumeInUseError
 
 LOCK = "lock"
 CHUNKS = "chunks"
 #: What a fresh file system or a start that was refused may have left: a directory with only these is empty.
 _NOT_CONTENT = frozenset({LOCK, "lost+found"})
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def using(volume: Path) -> Iterator[None]:
+    """Say in one sentence what a start or a check could not do with a volume's directory.
+
+    Raises:
+        VolumeFailedError: in place of any `OSError`. It is not recorded: nothing was promised yet.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise VolumeFailedError(
+            f"the volume {volume} cannot be used ({error.strerror or error}); check the disk and the directory's owner"
+        ) from error
 
 
 @contextmanager
@@ -25,19 +40,22 @@ def hold_volume(volume: Path) -> Iterator[None]:
 
     Raises:
         VolumeInUseError: another process has it.
+        VolumeFailedError: the lock file cannot be made.
     """
-    try:
-        with exclusive_lock(volume / LOCK):
-            yield
-    except AlreadyLockedError as error:
-        raise VolumeInUseError(
-            f"another process uses the volume {volume}; stop it, or give this node a directory of its own"
-        ) from error
+    with ExitStack() as held:
+        with using(volume):
+            try:
+                held.enter_context(exclusive_lock(volume / LOCK))
+            except AlreadyLockedError as error:
+                raise VolumeInUseError(
+                    f"another process uses the volume {volume}; stop it, or give this node a directory of its own"
+                ) from error
+        yield
 
 
-def holds_something(volume: Path) -> bool:
-    """Whether anybody's files lie in the directory."""
-    return any(entry.name not in _NOT_CONTENT for entry in volume.iterdir())
+def is_empty(volume: Path) -> bool:
+    """Whether nobody's files lie in the directory, or it does not exist."""
+    return not volume.exists() or all(entry.name in _NOT_CONTENT for entry in volume.iterdir())
 
 
 def chunk_path(volume: Path, digest: bytes) -> Path:
@@ -61,11 +79,8 @@ def make_chunk_directories(volume: Path) -> None:
     fsync_directory(volume)
 
 
-def prepare_chunks(volume: Path, disk: Disk) -> int:
-    """What a start does before it serves; returns the bytes of all chunk files.
-
-    Temporary files are what a crash left. A file that a crash left between its rename and the directory's fsync
-    becomes durable here, so that a later put may trust what it finds under a name.
+def clean_chunks(volume: Path, disk: Disk) -> int:
+    """Remove the temporary files that a crash left; returns the bytes of all chunk files.
 
     Raises:
         OSError: the volume cannot be used.
@@ -78,12 +93,11 @@ def prepare_chunks(volume: Path, disk: Disk) -> int:
                     disk.unlink(Path(entry.path))
                     removed += 1
                 elif digest_from_name(entry.name) is None:
-                    _log.warning("%s is not a chunk; it is left alone", entry.path)
+                    log.warning("%s is not a chunk; it is left alone", entry.path)
                 else:
                     used += entry.stat().st_size
-    disk.sync_filesystem(volume)
     if removed:
-        _log.info("removed %d unfinished chunks of an earlier run", removed)
+        log.info("removed %d unfinished chunks of an earlier run", removed)
     return used
 
 

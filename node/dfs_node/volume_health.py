@@ -21,7 +21,7 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: The process ran out of something before it wrote anything; the disk is well.
 LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class VolumeHealth:
@@ -57,11 +57,11 @@ class VolumeHealth:
             if self._reason is not None:
                 return
             self._reason = reason
-        _log.error("the volume has failed: %s", reason)
+        log.error("the volume has failed: %s", reason)
         try:
             write_atomically(self._marker, reason.encode())
         except OSError as error:
-            _log.error("the failure could not be recorded on the volume: %s", error)
+            log.error("the failure could not be recorded on the volume: %s", error)
 
     def clear(self) -> None:
         """A full verifying pass found every chunk in order.

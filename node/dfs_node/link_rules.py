@@ -1,0 +1,63 @@
+"""What a node makes of what its master says, or of silence. Pure: no clock, no network, no disk."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from dfs_wire.errors import ConflictError, DfsError, NotAllowedError, NotFoundError, UsageError, VolumeForeignError
+from dfs_wire.limits import SUSPECT_SECONDS
+from dfs_wire.messages import HeartbeatReply
+
+BACKOFF_SECONDS_MIN = 0.2
+BACKOFF_SECONDS_MAX = 3.0
+#: After a broken connection the master may think for a while that the old one lives, and refuse a second.
+GHOST_SECONDS = 2 * SUSPECT_SECONDS
+
+#: Refusals that trying again cannot change.
+_FINAL = (NotAllowedError, ConflictError, NotFoundError, UsageError, VolumeForeignError)
+
+
+def backoff_seconds(failures: int, jitter: float) -> float:
+    """How long to wait after that many failures in a row; `jitter` is from 0 to 1 and spreads a herd of nodes."""
+    doubled = BACKOFF_SECONDS_MIN * float(1 << min(failures - 1, 10))
+    return min(doubled, BACKOFF_SECONDS_MAX) * (0.5 + jitter / 2)
+
+
+def ends_the_process(error: DfsError, lost_seconds_ago: float | None) -> bool:
+    """Whether a refused registration is the last word.
+
+    `lost_seconds_ago` is the time since this process was last registered, None if it never was. A process that was
+    registered a moment ago is no second node: the master only has to notice that the old connection is gone.
+    """
+    if isinstance(error, ConflictError) and lost_seconds_ago is not None:
+        return lost_seconds_ago > GHOST_SECONDS
+    return isinstance(error, _FINAL)
+
+
+class Obey(Enum):
+    """What to do with a heartbeat's orders."""
+
+    #: They are of the epoch that this node obeys.
+    NOW = auto()
+    #: They are of a newer epoch: make it durable, then obey.
+    AFTER_EPOCH = auto()
+    #: They are of an older master: drop them.
+    REFUSE = auto()
+
+
+def judge_orders(reply: HeartbeatReply, highest_epoch: int) -> Obey:
+    """Fence orders by epoch. Two masters may think that they rule; nodes follow the one that came last."""
+    if reply.epoch < highest_epoch:
+        return Obey.REFUSE
+    return Obey.AFTER_EPOCH if reply.epoch > highest_epoch else Obey.NOW
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The newest point of the metadata that this node knows of, which it reports to every master."""
+
+    epoch: int
+    commit_seq: int
+
+    def and_now(self, epoch: int, commit_seq: int) -> "Heard":
+        """With what a master says of itself now. Sequence numbers go on over epochs."""
+        return Heard(max(self.epoch, epoch), max(self.commit_seq, commit_seq))
