@@ -1,0 +1,91 @@
+"""How a program ends: one place turns every way out of a command into a sentence and an exit code."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import click
+
+from dfs_client.local_errors import from_os_error
+from dfs_client.output import Output, OutputClosedError
+from dfs_wire.errors import DfsError, InterruptedByUserError, UsageError
+
+DONE = 0
+FAILED = 1
+
+#: The one table. Help texts and `docs/commands.md` show it.
+EXIT_CODES: dict[int, str] = {
+    0: "done",
+    1: "failed",
+    2: "usage",
+    3: "not found",
+    4: "exists or conflict",
+    5: "unavailable",
+    6: "not allowed",
+    7: "corrupt",
+    130: "interrupted",
+}
+
+
+def exit_code_of(action: Callable[[], None], output: Output) -> int:
+    """Run a command, say what went wrong, and return its exit code.
+
+    A fault of ours (any exception that is no error of the tree) is not caught: its traceback is the report.
+    """
+    try:
+        action()
+        output.flush()
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except OutputClosedError:
+        _forget_standard_output()
+        return FAILED
+    except (KeyboardInterrupt, EOFError, click.Abort):
+        return _report(InterruptedByUserError("interrupted"), output)
+    except click.ClickException as error:
+        return _report(_from_click(error), output)
+    except DfsError as error:
+        return _report(error, output)
+    except OSError as error:
+        return _report(from_os_error(error), output)
+    return DONE
+
+
+def run(group: click.Group, arguments: Sequence[str], program: str, output: Output, state: object = None) -> int:
+    """Parse and run one command line of a program. `state` becomes the context's object."""
+    if not output.json:
+        output.json = "--json" in arguments  # so that a line that cannot be parsed is answered in JSON too
+
+    def action() -> None:
+        with group.make_context(program, list(arguments), obj=state) as context:
+            group.invoke(context)
+
+    return exit_code_of(action, output)
+
+
+def _report(error: DfsError, output: Output) -> int:
+    with suppress(OutputClosedError):
+        output.flush()
+    with suppress(OutputClosedError):
+        output.error(error)
+    return error.exit_code
+
+
+def _from_click(error: click.ClickException) -> DfsError:
+    sentence = error.format_message().replace("\n", " ").rstrip("")
+    context = getattr(error, "ctx", None)
+    if not isinstance(error, click.UsageError):
+        return DfsError(sentence)
+    hint = "" if context is None else f"; see '{context.command_path} --help'"
+    return UsageError(f"{sentence}{hint}")
+
+
+def _forget_standard_output() -> None:
+    """Point standard output nowhere, or the interpreter complains about the closed pipe while it ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, sys.stdout.fileno())
+        finally:
+            os.close(nowhere)

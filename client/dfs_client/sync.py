@@ -1,0 +1,122 @@
+"""What `sync` has to do to make a target tree like a source tree. Pure: both trees come in as tables."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from dfs_wire.messages import EntryKind
+
+#: File systems keep times with different steps; all that matter here keep microseconds.
+_TIME_STEP_NS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class SyncItem:
+    """One name of a tree. `kind` is None for what cannot be stored (a symbolic link, a socket); `size` in bytes."""
+
+    relative: str
+    kind: EntryKind | None
+    size: int
+    mtime_ns: int
+    mode: int
+
+
+#: A tree: relative path -> item, the root (empty path) not among them.
+Tree = Mapping[str, SyncItem]
+
+#: Whether two files of equal size have equal content.
+SameContent = Callable[[SyncItem, SyncItem], bool]
+
+
+@dataclass(slots=True)
+class SyncPlan:
+    """Relative paths, in the order of the work: replace, make, copy, delete, then set what directories keep.
+
+    `replace` and `delete` name the top of what goes; what is below goes with it.
+    """
+
+    replace: list[str] = field(default_factory=list)
+    make: list[str] = field(default_factory=list)
+    copy: list[str] = field(default_factory=list)
+    delete: list[str] = field(default_factory=list)
+    touch: list[str] = field(default_factory=list)
+    conflicts: list[tuple[str, str]] = field(default_factory=list)
+
+
+def same_size_and_time(source: SyncItem, target: SyncItem) -> bool:
+    """The quick check: a file that was changed and kept its size has another time."""
+    return source.size == target.size and source.mtime_ns // _TIME_STEP_NS == target.mtime_ns // _TIME_STEP_NS
+
+
+def plan_sync(source: Tree, target: Tree, *, same: SameContent, delete: bool) -> SyncPlan:
+    """Compare two trees.
+
+    A file and a directory of the same name are a conflict, unless `delete` allows to remove the target's.
+    What cannot be stored is neither copied nor touched nor deleted.
+    """
+    plan = SyncPlan()
+    blocked: set[str] = set()
+    replaced: set[str] = set()
+    for relative in sorted(source, key=_parents_first):
+        item = source[relative]
+        if item.kind is None:
+            continue
+        if _is_below(relative, blocked):
+            continue
+        found = None if _is_below(relative, replaced) else target.get(relative)
+        if found is not None and found.kind is not item.kind:
+            reason = _conflict(item, found, delete=delete)
+            if reason:
+                plan.conflicts.append((relative, reason))
+                blocked.add(relative)
+                continue
+            plan.replace.append(relative)
+            replaced.add(relative)
+            found = None
+        _compare(item, found, same, plan)
+    if delete:
+        plan.delete = _surplus(source, target, replaced)
+    return plan
+
+
+def _compare(item: SyncItem, found: SyncItem | None, same: SameContent, plan: SyncPlan) -> None:
+    if item.kind is EntryKind.DIRECTORY:
+        if found is None:
+            plan.make.append(item.relative)
+        elif (item.mode, item.mtime_ns // _TIME_STEP_NS) != (found.mode, found.mtime_ns // _TIME_STEP_NS):
+            plan.touch.append(item.relative)
+    elif found is None or not same(item, found):
+        plan.copy.append(item.relative)
+
+
+def _conflict(item: SyncItem, found: SyncItem, *, delete: bool) -> str:
+    """Why an item cannot take the place of what was found there; empty where it can."""
+    if found.kind is None:
+        return "the target holds something there that is neither a file nor a directory; remove it first"
+    if delete:
+        return ""
+    return f"the target holds a {found.kind} where the source has a {item.kind}; use --delete to replace it"
+
+
+def _surplus(source: Tree, target: Tree, replaced: set[str]) -> list[str]:
+    """The tops of what only the target has."""
+    gone: set[str] = set()
+    kept_parents = {parent for relative, item in target.items() if item.kind is None for parent in _parents(relative)}
+    for relative in sorted(target, key=_parents_first):
+        if relative in source or target[relative].kind is None or relative in kept_parents:
+            continue
+        if not _is_below(relative, gone) and not _is_below(relative, replaced):
+            gone.add(relative)
+    return sorted(gone, key=_parents_first)
+
+
+def _is_below(relative: str, tops: set[str]) -> bool:
+    return any(parent in tops for parent in _parents(relative)) if tops else False
+
+
+def _parents(relative: str) -> list[str]:
+    names = relative.split("/")
+    return ["/".join(names[:count]) for count in range(1, len(names))]
+
+
+def _parents_first(relative: str) -> tuple[str, ...]:
+    return tuple(relative.split("/"))
