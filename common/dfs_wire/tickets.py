@@ -127,4 +127,9 @@ def hello_mac(key: bytes, cluster_id: str, node_id: int) -> bytes:
 
 def join_proof(join_token: bytes, nonce: bytes) -> bytes:
     """A node's answer when the master dials back: it holds the join token."""
-    return _mac(blake3(join_token).digest(), "join", "", 0, nonce)
+    return join_proof_of_digest(blake3(join_token).digest(), nonce)
+
+
+def join_proof_of_digest(token_digest: bytes, nonce: bytes) -> bytes:
+    """The same from the token's BLAKE3, which is all that the master keeps of it."""
+    return _mac(token_digest, "join", "", 0, nonce)

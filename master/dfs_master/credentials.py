@@ -26,6 +26,10 @@ class Credentials:
     def __init__(self, rows: Iterable[tuple[str, bytes]]) -> None:
         self._roles: Mapping[bytes, Role] = {digest: Role(role) for role, digest in rows}
 
+    def digests_of(self, role: Role) -> list[bytes]:
+        """The stored digests of all keys of a role."""
+        return [digest for digest, each in self._roles.items() if each is role]
+
     def role_of(self, key: bytes) -> Role | None:
         """The role that a key opens. The look-up is by digest, so its timing tells nothing about the key."""
         return self._roles.get(key_digest(key)) if key else None

@@ -21,7 +21,7 @@ FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
-class NodeStanding:
+class KnownNode:
     """One node as the master sees it now. `heard_at` is monotonic time, or when this master started."""
 
     id: int
@@ -54,6 +54,11 @@ class NodeStanding:
         return self.state in (LIVE, DRAINING) and self.volume_state is not VolumeState.FAILED
 
     @property
+    def receipts_count(self) -> bool:
+        """Whether a new receipt of this node is believed."""
+        return self.registration > 0 and self.volume_state is not VolumeState.FAILED
+
+    @property
     def reachable(self) -> bool:
         """Whether a reader may try: a silent node may still answer."""
         return self.state != DEAD
@@ -75,11 +80,11 @@ class Timing:
 class StateChange:
     """What the nodes' rows and the events must learn."""
 
-    node: NodeStanding
+    node: KnownNode
     before: str
 
 
-def observed_state(node: NodeStanding, now: float, timing: Timing) -> str:
+def observed_state(node: KnownNode, now: float, timing: Timing) -> str:
     """The state that silence, the volume and the operator's word amount to."""
     silent = now - node.heard_at
     if silent >= timing.dead_seconds:
@@ -93,10 +98,10 @@ def observed_state(node: NodeStanding, now: float, timing: Timing) -> str:
 
 
 def step(
-    nodes: Mapping[int, NodeStanding], now: float, timing: Timing, *, late_seconds: float = 0.0
-) -> tuple[dict[int, NodeStanding], list[StateChange]]:
+    nodes: Mapping[int, KnownNode], now: float, timing: Timing, *, late_seconds: float = 0.0
+) -> tuple[dict[int, KnownNode], list[StateChange]]:
     """Let time pass. `late_seconds` is by how much the master itself was late: nodes are not blamed for that."""
-    after: dict[int, NodeStanding] = {}
+    after: dict[int, KnownNode] = {}
     changes: list[StateChange] = []
     for node in nodes.values():
         forgiven = replace(node, heard_at=node.heard_at + late_seconds) if late_seconds else node
@@ -107,7 +112,7 @@ def step(
     return after, changes
 
 
-def capacity(nodes: Iterable[NodeStanding]) -> tuple[int, int, int]:
+def capacity(nodes: Iterable[KnownNode]) -> tuple[int, int, int]:
     """Capacity, used and free bytes over nodes that serve; volumes on one file system share it and count once."""
     total = used = free = 0
     seen: set[str] = set()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Set
 from random import Random
 
-from dfs_master.membership import NodeStanding
+from dfs_master.membership import KnownNode
 from dfs_wire.errors import NoSpaceError, TooFewNodesError
 from dfs_wire.limits import GIB
 
@@ -13,24 +13,24 @@ def upload_reserve_bytes(capacity_bytes: int) -> int:
     return min(capacity_bytes // 20, 10 * GIB)
 
 
-def has_room(node: NodeStanding, size: int) -> bool:
+def has_room(node: KnownNode, size: int) -> bool:
     """Whether an upload of `size` bytes may go there."""
     return node.free_bytes - size >= upload_reserve_bytes(node.capacity_bytes)
 
 
 def choose(
-    nodes: Iterable[NodeStanding],
+    nodes: Iterable[KnownNode],
     count: int,
     size: int,
     *,
     holders: Set[int],
     excluded: Set[int],
     random: Random,
-) -> list[NodeStanding]:
+) -> list[KnownNode]:
     """`count` nodes for new copies of a chunk of `size` bytes, first hop first.
 
     Nodes with more free space are likelier, in proportion (weighted sampling without replacement, Efraimidis and
-    Spirakis 2006: the largest of u**(1/w)). Zones that hold no copy yet come before zones that do.
+    Spirakis 2006, in its exponential form). Zones that hold no copy yet come before zones that do.
 
     Raises:
         TooFewNodesError: fewer nodes can be reached than copies are missing.
@@ -49,9 +49,9 @@ def choose(
             live=live,
             needed=count + len(holders),
         )
-    order = sorted(candidates, key=lambda each: random.random() ** (1 / max(1, each.free_bytes)), reverse=True)
+    order = sorted(candidates, key=lambda each: random.expovariate(max(1, each.free_bytes)))
     zones = {each.zone for each in everybody if each.id in holders}
-    chosen: list[NodeStanding] = []
+    chosen: list[KnownNode] = []
     for _ in range(count):
         fresh = [each for each in order if each.zone not in zones]
         best = (fresh or order)[0]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from dfs_master.membership import NodeStanding, StateChange, Timing, step
+from dfs_master.membership import KnownNode, StateChange, Timing, step
 from dfs_runtime.clock import Clock
 from dfs_wire.messages import Heartbeat, Order
 from dfs_wire.service import Session
@@ -15,6 +15,7 @@ from dfs_wire.service import Session
 ROW_SECONDS = 60.0
 #: The most orders one heartbeat's reply carries; the rest waits for the next.
 ORDERS_PER_REPLY_MAX = 256
+STEP_SECONDS = 1.0
 #: Longer pauses of the master's own loop than this are its fault, not the nodes'.
 _LATE_TOLERANCE_SECONDS = 1.0
 
@@ -22,11 +23,11 @@ _LATE_TOLERANCE_SECONDS = 1.0
 class NodeRegistry:
     """Safe to use from several threads. `nodes` gives an unchanging snapshot."""
 
-    def __init__(self, clock: Clock, known: Iterable[NodeStanding], timing: Timing | None = None) -> None:
+    def __init__(self, clock: Clock, known: Iterable[KnownNode], timing: Timing | None = None) -> None:
         self._clock = clock
         self.timing = timing or Timing()
         self._lock = threading.Lock()
-        self._nodes: Mapping[int, NodeStanding] = MappingProxyType({node.id: node for node in known})
+        self._nodes: Mapping[int, KnownNode] = MappingProxyType({node.id: node for node in known})
         self._sessions: dict[int, Session] = {}
         self._orders: defaultdict[int, dict[tuple[str, bytes], Order]] = defaultdict(dict)
         self._written_at: dict[int, float] = {}
@@ -34,7 +35,7 @@ class NodeRegistry:
         self._waiting: list[Callable[[], bool]] = []
 
     @property
-    def nodes(self) -> Mapping[int, NodeStanding]:
+    def nodes(self) -> Mapping[int, KnownNode]:
         """All nodes by id, as of now."""
         return self._nodes
 
@@ -47,7 +48,7 @@ class NodeRegistry:
                 return False
             return self._clock.monotonic() - node.heard_at < self.timing.suspect_seconds
 
-    def registered(self, node: NodeStanding, session: Session) -> None:
+    def registered(self, node: KnownNode, session: Session) -> None:
         """A node took up service over this connection."""
         with self._lock:
             fresh = replace(node, heard=True, heard_at=self._clock.monotonic(), last_seen_at_ms=self._clock.wall_ms())
@@ -57,7 +58,7 @@ class NodeRegistry:
         session.on_close.append(lambda: self._disconnected(node.id, session))
         self.settle()
 
-    def heard(self, session: Session, beat: Heartbeat) -> NodeStanding | None:
+    def heard(self, session: Session, beat: Heartbeat) -> KnownNode | None:
         """A heartbeat. Returns the node where its row should be written, None where it need not."""
         now = self._clock.monotonic()
         with self._lock:
@@ -80,12 +81,13 @@ class NodeRegistry:
         return fresh if due else None
 
     def step(self) -> list[StateChange]:
-        """Let time pass; call about once a second."""
+        """Let time pass; call it every `STEP_SECONDS`."""
         now = self._clock.monotonic()
         with self._lock:
-            late = 0.0 if self._stepped_at is None else now - self._stepped_at - _LATE_TOLERANCE_SECONDS
+            late = 0.0 if self._stepped_at is None else now - self._stepped_at - STEP_SECONDS
             self._stepped_at = now
-            after, changes = step(self._nodes, now, self.timing, late_seconds=max(0.0, late - _LATE_TOLERANCE_SECONDS))
+            forgiven = late if late > _LATE_TOLERANCE_SECONDS else 0.0
+            after, changes = step(self._nodes, now, self.timing, late_seconds=forgiven)
             self._nodes = MappingProxyType(after)
         self.settle()
         return changes

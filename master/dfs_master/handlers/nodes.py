@@ -1,0 +1,132 @@
+"""`Register` and `Heartbeat`: how nodes come, live, and are told what to do."""
+
+import msgspec
+
+from dfs_master.catalog.models import NodeState
+from dfs_master.catalog.mutations.nodes import NodeUpdate, RecordFindings, RegisterNode, SaveNodes
+from dfs_master.catalog.rows import NodeRow
+from dfs_master.cluster import Cluster
+from dfs_master.membership import KnownNode
+from dfs_wire import messages as m
+from dfs_wire.channel import Answer
+from dfs_wire.codec import decode, encode_list
+from dfs_wire.errors import ConflictError, DfsError, NotAllowedError, NotFoundError
+from dfs_wire.event_listener import Respond
+from dfs_wire.limits import HEARTBEAT_SECONDS
+from dfs_wire.service import Session
+from dfs_wire.tickets import order_mac
+
+
+class NodeHandlers:
+    """Safe to use from several threads."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def register(self, session: Session, request: m.Register, _body: bytes, respond: Respond) -> None:
+        """A node takes up service; a first join gets its id and key."""
+        first = request.node_id == 0
+        if first is not (session.role is m.Role.JOIN) or (not first and request.node_id != session.node_id):
+            raise NotAllowedError("a node registers itself only: by a join token at first, then by its own key")
+        cluster = self._cluster
+        mutation = RegisterNode(
+            node_id=request.node_id,
+            registration=request.registration,
+            name=request.name,
+            zone=request.zone,
+            address=request.address,
+            public_address=request.public_address,
+            capacity_bytes=request.capacity_bytes,
+            used_bytes=request.used_bytes,
+            filesystem_id=request.filesystem_id,
+            volume_state=request.volume_state,
+            first_is_live=not first and cluster.registry.is_held(request.node_id, session),
+        )
+
+        def deliver(result: NodeRow | DfsError) -> None:
+            if isinstance(result, DfsError):
+                respond(result)
+                return
+            session.role = m.Role.NODE
+            session.node_id = result.id
+            cluster.registry.registered(known_node(result, free_bytes=request.free_bytes), session)
+            respond(Answer(self._registered(result, first=first)))
+
+        cluster.committer.submit(mutation, deliver)
+
+    def _registered(self, row: NodeRow, *, first: bool) -> m.RegisterReply:
+        cluster = self._cluster
+        return m.RegisterReply(
+            node_id=row.id,
+            node_key=cluster.keys.of(row.id) if first else b"",
+            cluster_id=cluster.cluster_id,
+            epoch=cluster.epoch,
+            commit_seq=cluster.committer.commit_seq,
+            time_ms=cluster.clock.wall_ms(),
+            heartbeat_seconds=HEARTBEAT_SECONDS,
+        )
+
+    def heartbeat(self, session: Session, request: m.Heartbeat, body: bytes, respond: Respond) -> None:
+        """A node lives, tells what it found, and takes its orders. Findings are on record before the reply."""
+        cluster = self._cluster
+        known = cluster.registry.nodes.get(request.node_id)
+        if request.node_id != session.node_id:
+            raise NotAllowedError("a node speaks for itself only")
+        if known is None:
+            raise NotFoundError("this master does not know the node; register first")
+        if known.registration != request.registration:
+            raise ConflictError("another process registered as this node since; is its volume in use twice?")
+        findings = decode(body, list[m.Finding]) if body else []
+        due = cluster.registry.heard(session, request)
+        if due is not None:
+            cluster.committer.submit(SaveNodes([node_update(due)]), _ignore)
+        if findings:
+            cluster.committer.submit(
+                RecordFindings(request.node_id, findings), lambda result: self._beat(request, result, respond)
+            )
+        else:
+            self._beat(request, None, respond)
+
+    def _beat(self, request: m.Heartbeat, recorded: object, respond: Respond) -> None:
+        if isinstance(recorded, DfsError):
+            respond(recorded)
+            return
+        cluster = self._cluster
+        orders = encode_list(cluster.registry.take_orders(request.node_id))
+        reply = m.HeartbeatReply(
+            epoch=cluster.epoch, commit_seq=cluster.committer.commit_seq, time_ms=cluster.clock.wall_ms()
+        )
+        mac = order_mac(cluster.keys.of(request.node_id), cluster.cluster_id, request.node_id, reply, orders)
+        respond(Answer(msgspec.structs.replace(reply, mac=mac), orders))
+
+
+def node_update(node: KnownNode) -> NodeUpdate:
+    """What a node's row should say now."""
+    return NodeUpdate(
+        node.id, node.state, node.volume_state, node.capacity_bytes, node.used_bytes, node.last_seen_at_ms
+    )
+
+
+def _ignore(_result: object) -> None:
+    """The row will be written again."""
+
+
+def known_node(row: NodeRow, *, free_bytes: int = 0) -> KnownNode:
+    """A node as its row tells; what it says of free space is not on record."""
+    return KnownNode(
+        id=row.id,
+        name=row.name,
+        address=row.address,
+        public_address=row.public_address,
+        zone=row.zone,
+        state=row.state,
+        registration=row.registration,
+        capacity_bytes=row.capacity_bytes,
+        used_bytes=row.used_bytes,
+        free_bytes=free_bytes,
+        filesystem_id=row.filesystem_id,
+        volume_state=m.VolumeState(row.volume_state),
+        draining=row.state == NodeState.DRAINING,
+        last_seen_at_ms=row.last_seen_at,
+        registered_at_ms=row.registered_at,
+    )

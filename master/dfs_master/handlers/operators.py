@@ -1,0 +1,59 @@
+"""What operators and curious users ask of the whole."""
+
+from dfs_master.cluster import Cluster
+from dfs_master.membership import KnownNode, capacity
+from dfs_wire import messages as m
+from dfs_wire.channel import Answer
+from dfs_wire.codec import encode_list
+from dfs_wire.service import Session
+
+
+class OperatorHandlers:
+    """Safe to use from several threads."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def ping(self, _session: Session, _request: m.Ping, _body: bytes) -> Answer[m.Done]:
+        """The master serves."""
+        return Answer(m.Done())
+
+    def space(self, _session: Session, _request: m.Space, _body: bytes) -> Answer[m.SpaceReply]:
+        """Free and used space over the nodes that serve."""
+        nodes = [node for node in self._cluster.registry.nodes.values() if node.copies_count]
+        total, used, free = capacity(nodes)
+        return Answer(m.SpaceReply(capacity_bytes=total, used_bytes=used, free_bytes=free, nodes=len(nodes)))
+
+    def status(self, _session: Session, _request: m.Status, _body: bytes) -> Answer[m.StatusReply]:
+        """Counts over the catalog, and every node."""
+        cluster = self._cluster
+        counts = cluster.reader.counts()
+        reply = m.StatusReply(
+            cluster_id=cluster.cluster_id,
+            state="serving",
+            epoch=cluster.epoch,
+            software=cluster.software,
+            files=counts.files,
+            bytes=counts.bytes,
+            under_replicated=counts.under_replicated,
+            unreadable=counts.unreadable,
+            copies=cluster.copies,
+        )
+        nodes = sorted(cluster.registry.nodes.values(), key=lambda node: node.id)
+        return Answer(reply, encode_list([node_info(node) for node in nodes]))
+
+
+def node_info(node: KnownNode) -> m.NodeInfo:
+    """A node as the wire tells of it."""
+    return m.NodeInfo(
+        node.id,
+        node.name,
+        node.address,
+        node.public_address,
+        node.zone,
+        node.state,
+        node.capacity_bytes,
+        node.used_bytes,
+        node.last_seen_at_ms,
+        node.registered_at_ms,
+    )

@@ -1,0 +1,141 @@
+"""The master's verbs: which handler answers each, and on which kind of thread.
+
+inline     on the I/O thread: bounded work of well under a millisecond
+deferred   begun on the I/O thread, answered by the committer (or when nodes come)
+worker     on the bounded pool: long lists, sums over trees
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from dfs_master.cluster import Cluster
+from dfs_master.handlers.download import DownloadHandlers
+from dfs_master.handlers.nodes import NodeHandlers
+from dfs_master.handlers.operators import OperatorHandlers
+from dfs_master.handlers.tree import TreeHandlers
+from dfs_master.handlers.upload import UploadHandlers
+from dfs_runtime.workers import QueueFullError
+from dfs_wire import messages as m
+from dfs_wire.channel import Answer
+from dfs_wire.errors import BadCredentialError, BusyError, DfsError, InternalError
+from dfs_wire.event_listener import Respond
+from dfs_wire.service import Handler, Session, check_handlers
+from dfs_wire.tickets import hello_mac
+from dfs_wire.verbs import Server
+
+log = logging.getLogger(__name__)
+
+#: A list body longer than this is decoded and checked on a worker (about 64 chunks of a plan).
+INLINE_BODY_BYTES_MAX = 4 * 1024
+#: A page with more rows than this is read on a worker.
+INLINE_ROWS_MAX = 256
+
+Deferred = Callable[[Session, Any, bytes, Respond], None]
+Submit = Callable[[Callable[[], None]], None]
+
+
+class MasterService:
+    """Routes requests. `serve` is called by the I/O thread (or by the simulation)."""
+
+    def __init__(self, cluster: Cluster, submit: Submit) -> None:
+        self._cluster = cluster
+        self._submit = submit
+        upload, download, tree = UploadHandlers(cluster), DownloadHandlers(cluster), TreeHandlers(cluster)
+        nodes, operators = NodeHandlers(cluster), OperatorHandlers(cluster)
+        self._inline: dict[type[m.Header], Handler] = {
+            m.Hello: self._hello,
+            m.Ping: operators.ping,
+            m.Space: operators.space,
+            m.Stat: tree.stat,
+        }
+        self._workers: dict[type[m.Header], Handler] = {
+            m.DiskUsage: tree.disk_usage,
+            m.Status: operators.status,
+        }
+        #: Inline for small requests, on a worker for large ones.
+        self._by_size: dict[type[m.Header], Handler] = {
+            m.Open: download.open,
+            m.List: tree.list,
+        }
+        self._deferred: dict[type[m.Header], Deferred] = {
+            m.Plan: upload.plan,
+            m.Commit: upload.commit,
+            m.MakeDirectories: tree.make_directories,
+            m.Remove: tree.remove,
+            m.Rename: tree.rename,
+            m.SetPolicy: tree.set_policy,
+            m.ReportCopy: download.report,
+            m.Register: nodes.register,
+            m.Heartbeat: nodes.heartbeat,
+        }
+        served = {*self._inline, *self._workers, *self._by_size, *self._deferred} - {m.Hello}
+        check_handlers(served, Server.MASTER, chunk_verbs=False)
+
+    def serve(self, session: Session, request: m.Header, body: bytes, respond: Respond) -> None:
+        """Answer now or later; an error raised here is the answer."""
+        kind = type(request)
+        if (inline := self._inline.get(kind)) is not None:
+            respond(inline(session, request, body))
+        elif (by_size := self._by_size.get(kind)) is not None:
+            if _is_small(request):
+                respond(by_size(session, request, body))
+            else:
+                self._later(lambda: respond(by_size(session, request, body)), respond)
+        elif (worker := self._workers.get(kind)) is not None:
+            self._later(lambda: respond(worker(session, request, body)), respond)
+        else:
+            deferred = self._deferred[kind]
+            if len(body) <= INLINE_BODY_BYTES_MAX:
+                deferred(session, request, body, respond)
+            else:
+                self._later(lambda: deferred(session, request, body, respond), respond)
+
+    def _later(self, work: Callable[[], None], respond: Respond) -> None:
+        def guarded() -> None:
+            try:
+                work()
+            except DfsError as error:
+                respond(error)
+            except Exception:
+                log.exception("a handler failed")
+                respond(InternalError("the master failed on this request; its log has the details"))
+
+        try:
+            self._submit(guarded)
+        except QueueFullError as error:
+            raise BusyError("the master has as much long work as it takes; try again in a moment") from error
+
+    def _hello(self, session: Session, request: m.Hello, _body: bytes) -> Answer[m.HelloReply]:
+        """Check the credential that a connection begins with."""
+        cluster = self._cluster
+        if request.role is m.Role.NODE:
+            expected = hello_mac(cluster.keys.of(request.node_id), cluster.cluster_id, request.node_id)
+            accepted = _same(expected, request.credential)
+            session.node_id = request.node_id
+        else:
+            accepted = cluster.credentials.role_of(request.credential) is request.role
+        if not accepted:
+            raise BadCredentialError(f"the master does not accept this {request.role} credential; check the profile")
+        return Answer(
+            m.HelloReply(
+                cluster_id=cluster.cluster_id,
+                epoch=cluster.epoch,
+                time_ms=cluster.clock.wall_ms(),
+                software=cluster.software,
+            )
+        )
+
+
+def _same(expected: bytes, given: bytes) -> bool:
+    import hmac
+
+    return hmac.compare_digest(expected, given)
+
+
+def _is_small(request: m.Header) -> bool:
+    """Whether the answer is bounded tightly enough for the I/O thread."""
+    if isinstance(request, m.List):
+        return request.limit <= INLINE_ROWS_MAX
+    # A range needs few extents; a whole file may have thousands.
+    return isinstance(request, m.Open) and 0 <= request.length <= INLINE_ROWS_MAX * 1024 * 1024
