@@ -184,6 +184,16 @@ def _octal_text(element: OctalText, compiler: SQLCompiler, **options: object) ->
     return f"printf('%04o', {compiler.process(element.clauses, **options)})"
 
 
+def is_busy(error: BaseException) -> bool:
+    """Whether another process held the database for longer than the busy time-out."""
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the disk, or a limit on the file, leaves no room for the change."""
+    return getattr(error, "sqlite_errorname", "") in ("SQLITE_FULL", "SQLITE_TOOBIG")
+
+
 def is_storage_failure(error: BaseException) -> bool:
     """Whether the disk below the database failed, or the file is damaged: a process must not go on with either."""
     name = getattr(error, "sqlite_errorname", "")
