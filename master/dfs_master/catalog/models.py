@@ -233,9 +233,7 @@ class Replica(Base):
     __tablename__ = "replicas"
 
     chunk_id: Mapped[Reference] = mapped_column(ForeignKey("chunks.id"), primary_key=True, autoincrement=False)
-    node_id: Mapped[Reference] = mapped_column(
-        ForeignKey("nodes.id"), primary_key=True, autoincrement=False, index=True
-    )
+    node_id: Mapped[Reference] = mapped_column(ForeignKey("nodes.id"), primary_key=True, autoincrement=False)
     generation: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[Word]
     stored_at: Mapped[Milliseconds]
@@ -244,6 +242,8 @@ class Replica(Base):
 
     __table_args__ = (
         _one_of("state", ReplicaState),
+        # What a node that went away takes with it.
+        Index(None, "node_id", "state"),
         {"sqlite_with_rowid": False},
     )
 

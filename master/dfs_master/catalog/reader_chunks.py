@@ -87,7 +87,7 @@ class KnownChunk(NamedTuple):
     id: int
     size: int
     state: str
-    replicas: tuple[ReplicaRow, ...]
+    replicas: list[ReplicaRow]
 
 
 def readable_version(cursor: DBAPICursor, version_id: int, now_ms: int) -> VersionRow:
@@ -126,9 +126,11 @@ def known_chunks(cursor: DBAPICursor, digests: Iterable[bytes]) -> dict[bytes, K
     """Those of the digests that are in the catalog."""
     found: dict[bytes, KnownChunk] = {}
     for digest, chunk_id, size, state, *replica in _look_up(cursor, CHUNKS, list(dict.fromkeys(digests))):
-        replicas = () if replica[0] is None else (ReplicaRow._make(replica),)
         known = found.get(digest)
-        found[digest] = KnownChunk(chunk_id, size, state, known.replicas + replicas if known else replicas)
+        if known is None:
+            known = found[digest] = KnownChunk(chunk_id, size, state, [])
+        if replica[0] is not None:
+            known.replicas.append(ReplicaRow._make(replica))
     return found
 
 

@@ -90,6 +90,12 @@ def _sums(*where: ColumnElement[bool]) -> Statement:
     return Statement(select(func.count(), func.coalesce(func.sum(Version.size), 0)).where(*where))
 
 
+def _good_on_nodes_not(states: tuple[NodeState, ...]) -> ColumnElement[bool]:
+    """Good replicas on nodes in other states: no work at all while there are no such nodes."""
+    away = select(Node.id).where(Node.state.not_in(states))
+    return and_(Replica.node_id.in_(away), Replica.state == ReplicaState.GOOD)
+
+
 _IS_CURRENT = Version.removed_at.is_(None)
 CURRENT = _sums(_IS_CURRENT)
 REMOVED = _sums(_IS_CURRENT, Version.id.in_(_removed_versions()))
@@ -99,8 +105,7 @@ _IS_SHORT = Chunk.copies_good < Chunk.copies_wanted
 SHORT = Statement(select(func.count()).select_from(Chunk).where(_IS_SHORT))
 _AWAY = (
     select(Replica.chunk_id, func.count().label("copies"))
-    .join(Node, Node.id == Replica.node_id)
-    .where(Node.state.not_in(COUNTED_STATES), Replica.state == ReplicaState.GOOD)
+    .where(_good_on_nodes_not(COUNTED_STATES))
     .group_by(Replica.chunk_id)
     .subquery()
 )
@@ -122,9 +127,7 @@ def _unreadable() -> Statement:
     )
     lost = union(
         select(Chunk.id).where(_IS_SHORT, Chunk.copies_good == 0),
-        select(Replica.chunk_id)
-        .join(Node, Node.id == Replica.node_id)
-        .where(Node.state.not_in(READABLE_STATES), Replica.state == ReplicaState.GOOD, ~elsewhere),
+        select(Replica.chunk_id).where(_good_on_nodes_not(READABLE_STATES), ~elsewhere),
     ).subquery()
     return Statement(
         select(func.count(Version.id.distinct()))

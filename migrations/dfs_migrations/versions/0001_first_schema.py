@@ -145,7 +145,7 @@ def _make_nodes() -> None:
         sa.CheckConstraint("state IN ('good', 'bad', 'missing', 'deleting')", name=op.f("ck_replicas_state")),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_replicas_node_id", "replicas", ["node_id"])
+    op.create_index("ix_replicas_node_id_state", "replicas", ["node_id", "state"])
 
 
 def _make_records() -> None:

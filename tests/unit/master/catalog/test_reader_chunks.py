@@ -119,4 +119,4 @@ def test_known_chunks_are_found_in_any_number(reader: Reader, build: CatalogBuil
 def test_a_known_chunk_without_replicas_is_known(reader: Reader, build: CatalogBuilder) -> None:
     """It is the plan that judges what a chunk without copies is worth."""
     chunk_id = build.chunk("lost", 3)
-    assert reader.known_chunks([digest_of("lost")]) == {digest_of("lost"): (chunk_id, 3, "stored", ())}
+    assert reader.known_chunks([digest_of("lost")]) == {digest_of("lost"): (chunk_id, 3, "stored", [])}
