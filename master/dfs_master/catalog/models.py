@@ -31,6 +31,8 @@ from dfs_wire.limits import CHUNK_BYTES_MAX, COPIES_MAX, DIGEST_BYTES, REQUEST_I
 ROOT_ENTRY_ID = 1
 #: Hidden parent of removed trees until the collector emptied them. No name leads to it.
 REMOVED_ENTRY_ID = 2
+#: Copies of everything whose directories do not say otherwise, in a database made without choosing.
+COPIES_DEFAULT = 2
 #: Ids below are the migrations' own.
 FIRST_FREE_ID = 16
 

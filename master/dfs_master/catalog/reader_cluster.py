@@ -7,6 +7,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.orm import aliased
 
 from dfs_master.catalog.models import (
+    COPIES_DEFAULT,
     REMOVED_ENTRY_ID,
     Chunk,
     Credential,
@@ -22,9 +23,6 @@ from dfs_master.catalog.models import (
 from dfs_master.catalog.rows import CredentialRow, NodeRow
 from dfs_master.catalog.statements import Statement
 from dfs_master.catalog.views import COUNTED_STATES
-
-#: What a database says that was made without choosing.
-COPIES_DEFAULT = 2
 
 #: A read from nodes in these states may work.
 READABLE_STATES = (NodeState.LIVE, NodeState.SUSPECT, NodeState.DRAINING)
