@@ -1,5 +1,6 @@
 """How a program ends: one place turns every way out of a command into a sentence and an exit code."""
 
+import itertools
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -54,8 +55,8 @@ def exit_code_of(action: Callable[[], None], output: Output) -> int:
 
 def run(group: click.Group, arguments: Sequence[str], program: str, output: Output, state: object = None) -> int:
     """Parse and run one command line of a program. `state` becomes the context's object."""
-    if not output.json:
-        output.json = "--json" in arguments  # so that a line that cannot be parsed is answered in JSON too
+    if "--json" in itertools.takewhile(lambda argument: argument != "--", arguments):
+        output.json = True  # known before the line is parsed, for the case that it cannot be
 
     def action() -> None:
         with group.make_context(program, list(arguments), obj=state) as context:
@@ -73,11 +74,12 @@ def _report(error: DfsError, output: Output) -> int:
 
 
 def _from_click(error: click.ClickException) -> DfsError:
-    sentence = error.format_message().replace("\n", " ").rstrip("")
-    context = getattr(error, "ctx", None)
+    """A line that could not be parsed, in the form of our own sentences."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    sentence = message[:1].lower() + message[1:]
     if not isinstance(error, click.UsageError):
         return DfsError(sentence)
-    hint = "" if context is None else f"; see '{context.command_path} --help'"
+    hint = "" if error.ctx is None else f"; see '{error.ctx.command_path} --help'"
     return UsageError(f"{sentence}{hint}")
 
 

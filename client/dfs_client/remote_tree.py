@@ -1,10 +1,11 @@
 """What the store holds at and below a path, as commands ask for it."""
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dfs_client.remote_paths import ROOT, relative_to
-from dfs_wire.errors import NotFoundError
-from dfs_wire.messages import Entry, EntryKind
+from dfs_wire.errors import ConflictError, DfsError, NotFoundError, UsageError
+from dfs_wire.messages import DirectorySpec, Entry, EntryKind
 
 if TYPE_CHECKING:
     from dfs_client.api import Dfs
@@ -24,3 +25,27 @@ def entries_below(dfs: "Dfs", root: str) -> list[tuple[str, Entry]]:
     """Everything below a directory, parents first, each with its path relative to it; the directory itself not."""
     found = ((relative_to(entry.path, root), entry) for entry in dfs.walk(root))
     return [(relative, entry) for relative, entry in found if relative]
+
+
+def make_each(dfs: "Dfs", specs: Sequence[DirectorySpec]) -> Iterator[tuple[str, DfsError | None]]:
+    """Make directories, or set the mode and time of those that exist; each path with its error, if any."""
+    failure: DfsError | None = None
+    try:
+        dfs.make_directories(list(specs))
+    except (ConflictError, UsageError):
+        # One of them cannot be made, the others can: ask one by one which it is.
+        for spec in specs:
+            yield spec.path, _make_one(dfs, spec)
+        return
+    except DfsError as error:
+        failure = error
+    for spec in specs:
+        yield spec.path, failure
+
+
+def _make_one(dfs: "Dfs", spec: DirectorySpec) -> DfsError | None:
+    try:
+        dfs.make_directories([spec])
+    except DfsError as error:
+        return error
+    return None

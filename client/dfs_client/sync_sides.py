@@ -10,7 +10,7 @@ from dfs_client.batch import needed_error
 from dfs_client.local_errors import from_os_error
 from dfs_client.local_tree import LocalItem, LocalTree, scan
 from dfs_client.remote_paths import ROOT, join
-from dfs_client.remote_tree import entries_below, remote_kind
+from dfs_client.remote_tree import entries_below, make_each, remote_kind
 from dfs_client.sync import SyncItem
 from dfs_wire.errors import DfsError, NotFoundError, WrongKindError
 from dfs_wire.messages import DirectorySpec, Entry, EntryKind
@@ -132,12 +132,9 @@ class Up:
     def touch(self, relatives: Sequence[str]) -> Iterator[Result]:
         """Send directories with their time and mode."""
         items = [self._local.item(relative) for relative in relatives]
-        if items:
-            self._dfs.make_directories(
-                [DirectorySpec(self._remote.path(item.relative), item.mode, item.mtime_ns) for item in items]
-            )
-        for relative in relatives:
-            yield relative, None
+        specs = [DirectorySpec(self._remote.path(item.relative), item.mode, item.mtime_ns) for item in items]
+        for relative, (_, error) in zip(relatives, make_each(self._dfs, specs), strict=True):
+            yield relative, error
 
 
 class Down:

@@ -11,7 +11,7 @@ from dfs_client.session import Session
 _READ_BYTES = 1024 * 1024
 
 
-@click.command(cls=ClientCommand)
+@click.command(cls=ClientCommand, short_help="Write content to standard output.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=REMOTE_PATH)
 @click.option("--offset", type=click.IntRange(min=0), default=0, metavar="BYTES", help="Begin here.  [default: 0]")
 @click.option("--length", type=click.IntRange(min=0), metavar="BYTES", help="Stop after so many.  [default: the end]")

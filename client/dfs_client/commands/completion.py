@@ -12,6 +12,7 @@ _SHELLS = ("bash", "zsh", "fish")
 
 @click.command(
     cls=ClientCommand,
+    short_help="Print the completion script of a shell.",
     examples=(
         ('eval "$(dfs-client completion bash)"', "in ~/.bashrc"),
         ('eval "$(dfs-client completion zsh)"', "in ~/.zshrc"),

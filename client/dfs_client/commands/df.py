@@ -16,6 +16,7 @@ _COLUMNS = [
 
 @click.command(
     cls=ClientCommand,
+    short_help="Show the space of the cluster.",
     json_fields=("One object: capacity_bytes, used_bytes, free_bytes, nodes.",),
 )
 @click.pass_obj

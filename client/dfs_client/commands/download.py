@@ -32,6 +32,7 @@ class _Work:
 
 @click.command(
     cls=ClientCommand,
+    short_help="Fetch files or whole directories.",
     examples=(
         ("dfs-client download /big.bin", "makes ./big.bin"),
         ("dfs-client download -r /backup/photos /tmp", "makes /tmp/photos"),

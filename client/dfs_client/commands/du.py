@@ -16,6 +16,7 @@ _COLUMNS = [
 
 @click.command(
     cls=ClientCommand,
+    short_help="Sum up what directories hold.",
     json_fields=("One object a path: path, size, files, directories.",),
 )
 @click.argument("paths", metavar="[PATH]...", nargs=-1, type=REMOTE_PATH)

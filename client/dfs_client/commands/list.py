@@ -18,6 +18,7 @@ _LONG = [Column("MODE"), *_SHORT, Column("COPIES")]
 @click.command(
     "list",
     cls=ClientCommand,
+    short_help="List directories.",
     examples=(
         ("dfs-client list", ""),
         ("dfs-client list -l -r /backup", ""),

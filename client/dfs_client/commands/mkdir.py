@@ -10,6 +10,7 @@ from dfs_wire.errors import DfsError
 
 @click.command(
     cls=ClientCommand,
+    short_help="Make directories.",
     json_fields=("One object a path: path, status (made, failed).",),
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=REMOTE_PATH)

@@ -14,6 +14,7 @@ from dfs_wire.messages import EntryKind
 
 @click.command(
     cls=ClientCommand,
+    short_help="Rename or move files and directories.",
     examples=(
         ("dfs-client mv /a /b", "gives /a the name /b"),
         ("dfs-client mv /a /b /old/", "makes /old/a and /old/b"),

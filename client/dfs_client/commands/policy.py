@@ -7,7 +7,7 @@ from dfs_client.session import Session
 from dfs_wire.limits import COPIES_MAX
 
 
-@click.group(context_settings=HELP_NAMES)
+@click.group(context_settings=HELP_NAMES, short_help="Show or set how many copies are kept.")
 def policy() -> None:
     """Show or change how many copies the files below a directory keep. Directories below inherit it."""
 

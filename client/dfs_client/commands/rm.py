@@ -11,6 +11,7 @@ from dfs_wire.errors import DfsError, NotFoundError, UsageError
 
 @click.command(
     cls=ClientCommand,
+    short_help="Remove files and directories.",
     json_fields=("One object a path: path, status (removed, absent, failed).",),
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=REMOTE_PATH)

@@ -14,6 +14,7 @@ from dfs_wire.messages import EntryKind
 
 @click.command(
     cls=ClientCommand,
+    short_help="Show everything known of an entry.",
     json_fields=(
         "One object an entry: path, kind, size, modified_at, mode, mtime_ns,",
         "digest, version (both null for a directory), copies_wanted, policy_from (null: the cluster),",

@@ -21,6 +21,7 @@ REMOTE_PREFIX = "dfs:"
 
 @click.command(
     cls=ClientCommand,
+    short_help="Make one tree like another.",
     examples=(
         ("dfs-client sync photos dfs:/backup/photos", ""),
         ("dfs-client sync --delete dfs:/backup/photos photos", ""),

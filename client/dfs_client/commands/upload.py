@@ -24,7 +24,7 @@ from dfs_client.local_tree import not_utf8, scan, special_kind
 from dfs_client.options import ClientCommand
 from dfs_client.progress import progress_bar
 from dfs_client.remote_paths import ROOT, is_utf8, join
-from dfs_client.remote_tree import remote_kind
+from dfs_client.remote_tree import make_each, remote_kind
 from dfs_client.session import Session
 from dfs_client.types import Uploaded
 from dfs_wire.errors import DfsError, UsageError
@@ -43,6 +43,7 @@ class _Work:
 
 @click.command(
     cls=ClientCommand,
+    short_help="Store local files or whole directories.",
     examples=(
         ("dfs-client upload big.bin", "stores /big.bin"),
         ("dfs-client upload -r photos /backup/", "stores /backup/photos"),
@@ -169,8 +170,9 @@ def _upload_files(session: Session, work: _Work, batch: Batch, *, clobber: bool)
                     batch.add_failed(
                         local_text, needed_error(result.error), {"source": local_text, "path": result.path}
                     )
-    if work.directories:
-        dfs.make_directories(list(reversed(work.directories)))
+    for path, error in make_each(dfs, work.directories[::-1]):
+        if error is not None:
+            batch.add_failed(path, error, {"path": path})
 
 
 def _upload_input(session: Session, path: str, batch: Batch, *, clobber: bool) -> None:
