@@ -1,0 +1,207 @@
+"""One transaction for a group of mutations: begin, judge, write, commit; and each way in which that can fail."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from dfs_master.catalog.ids import Counters, IdBlocks
+from dfs_master.catalog.mutations.base import Context, Mutation, NodeStanding
+from dfs_master.catalog.reader_cluster import COPIES_DEFAULT
+from dfs_master.catalog.requests import apply_once
+from dfs_master.catalog.sqlite import BEGIN_WRITE, DRIVER_ERROR, is_busy, is_full, is_storage_failure
+from dfs_master.catalog.staged_tree import EntryKey
+from dfs_master.catalog.staging import Staging
+from dfs_runtime.clock import Clock
+from dfs_wire.errors import BusyError, DfsError, InternalError, NoSpaceError, UnavailableError
+
+log = logging.getLogger(__name__)
+
+Group = Sequence[Mutation[Any]]
+#: What a mutation answers: its reply, or why it was refused. The type of the reply is the mutation's own.
+Outcome = Any
+Nodes = Callable[[], Mapping[int, NodeStanding]]
+#: Called with the name of a step; a test ends the process or the disk there.
+Points = Callable[[str], None]
+
+
+class EpochLostError(UnavailableError):
+    """Another master took over: this process must end."""
+
+
+class StorageFailedError(UnavailableError):
+    """The database failed under this process, which must end: what it remembers may differ from what is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A transaction that is durable. `touched`: names of entries that may have changed."""
+
+    commit_seq: int
+    touched: tuple[EntryKey, ...]
+
+
+class GroupWriter:
+    """Runs groups one after the other over a connection of its own. Used by one thread at a time."""
+
+    def __init__(self, connection: DBAPIConnection, clock: Clock, epoch: int, nodes: Nodes, points: Points) -> None:
+        self._clock = clock
+        self._epoch = epoch
+        self._nodes = nodes
+        self._points = points
+        self._cursor = connection.cursor()
+        self._counters = Counters(self._cursor)
+        self._ids = IdBlocks(self._counters)
+        self._staging = Staging(self._cursor, self._ids)
+        self._touched: dict[EntryKey, None] = {}
+        self._wrote = False
+        self.commit_seq = self._counters.read("commit_seq")
+
+    def run(self, group: Group) -> tuple[list[Outcome], Committed | None]:
+        """Judge and commit a group: the outcomes in its order. None where nothing had to be written.
+
+        Should a statement over many rows fail, the transaction is rolled back, and the requests are taken one by one.
+
+        Raises:
+            BusyError: another process holds the database; nothing was changed.
+            EpochLostError, StorageFailedError: this process must end.
+            UnavailableError: the commit failed, so nobody knows what was changed.
+        """
+        try:
+            return self._transaction(group, self._together)
+        except DfsError:
+            raise
+        except Exception as error:
+            if is_storage_failure(error):
+                raise _storage_failed(error) from error
+            log.warning("%d requests failed as one group, so they are taken one by one", len(group), exc_info=True)
+        try:
+            return self._transaction(group, self._one_by_one)
+        except DRIVER_ERROR as error:
+            raise _storage_failed(error) from error
+
+    # -- the transaction ---------------------------------------------------------------------------------------
+
+    def _transaction(
+        self, group: Group, judge: Callable[[Group, Context], list[Outcome]]
+    ) -> tuple[list[Outcome], Committed | None]:
+        self._begin()
+        try:
+            self._require_epoch()
+            outcomes = judge(group, self._context())
+        except BaseException:
+            self._roll_back()
+            raise
+        if not self._wrote:
+            self._roll_back()  # only repeats and refusals: nothing to make durable
+            return outcomes, None
+        return outcomes, self._commit()
+
+    def _begin(self) -> None:
+        try:
+            self._cursor.execute(BEGIN_WRITE)
+        except DRIVER_ERROR as error:
+            if is_busy(error):
+                raise BusyError("another program is writing to the master's metadata; try again") from error
+            raise _storage_failed(error) from error
+
+    def _require_epoch(self) -> None:
+        epoch = self._counters.read("epoch")
+        if epoch != self._epoch:
+            raise EpochLostError(f"another master took over with epoch {epoch}; this one had {self._epoch}")
+
+    def _context(self) -> Context:
+        copies = int(self._staging.setting("copies") or COPIES_DEFAULT)
+        return Context(self._staging, self._clock.wall_ms(), self._nodes(), copies)
+
+    def _commit(self) -> Committed:
+        try:
+            commit_seq = self._counters.advance("commit_seq") + 1
+            self._points("commit.before")
+            self._cursor.execute("COMMIT")
+        except DRIVER_ERROR as error:
+            self._roll_back()
+            if is_storage_failure(error):
+                raise _storage_failed(error) from error
+            raise UnavailableError(
+                "the master could not finish writing, so it is unknown whether this was done; look before you repeat it"
+            ) from error
+        committed = Committed(commit_seq, tuple(self._touched))
+        self.commit_seq = commit_seq
+        self._forget()
+        self._points("commit.after")
+        return committed
+
+    def _roll_back(self) -> None:
+        with suppress(DRIVER_ERROR):  # some errors have rolled back by themselves
+            self._cursor.execute("ROLLBACK")
+        self._forget()
+        self._ids.drop()
+
+    def _forget(self) -> None:
+        self._staging.clear()
+        self._touched.clear()
+        self._wrote = False
+
+    # -- judging -----------------------------------------------------------------------------------------------
+
+    def _together(self, group: Group, context: Context) -> list[Outcome]:
+        """All requests over one overlay, then one write a table."""
+        outcomes = [self._judge(mutation, context) for mutation in group]
+        self._flush()
+        return outcomes
+
+    def _one_by_one(self, group: Group, context: Context) -> list[Outcome]:
+        """Each request under a savepoint of its own, written before the next is judged."""
+        return [self._alone(mutation, context) for mutation in group]
+
+    def _alone(self, mutation: Mutation[Any], context: Context) -> Outcome:
+        self._cursor.execute("SAVEPOINT request")
+        outcome = self._judge(mutation, context)
+        try:
+            self._flush()
+        except Exception as error:
+            if is_storage_failure(error):
+                raise
+            log.exception("a request of kind %s could not be written", type(mutation).__name__)
+            outcome = _write_error(error)
+            self._cursor.execute("ROLLBACK TO request")
+            self._ids.drop()  # its block may have been reserved under this savepoint
+        self._cursor.execute("RELEASE request")
+        self._staging.clear()
+        return outcome
+
+    def _judge(self, mutation: Mutation[Any], context: Context) -> Outcome:
+        """What the mutation answers; one that is refused or fails leaves nothing in the overlay."""
+        mark = self._staging.mark()
+        try:
+            return apply_once(mutation, context)
+        except DfsError as error:
+            self._staging.undo(mark)
+            return error
+        except DRIVER_ERROR:
+            raise
+        except Exception:
+            self._staging.undo(mark)
+            log.exception("a request of kind %s failed in the committer", type(mutation).__name__)
+            return InternalError("the master failed on this request; its log has the details")
+
+    def _flush(self) -> None:
+        if self._staging.is_empty():
+            return
+        self._staging.flush()
+        self._wrote = True
+        self._touched.update(dict.fromkeys(self._staging.tree.take_touched()))
+
+
+def _write_error(error: Exception) -> DfsError:
+    if is_full(error):
+        return NoSpaceError("the disk of the master's metadata is full; make room there")
+    return InternalError("the master could not write this request; its log has the details")
+
+
+def _storage_failed(error: BaseException) -> StorageFailedError:
+    return StorageFailedError(f"the master's metadata cannot be read or written ({error}); look at its disk")

@@ -1,0 +1,120 @@
+"""What every mutation is, and what it sees while it is applied."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+import msgspec
+
+from dfs_master.catalog.rows import EventRow
+from dfs_master.catalog.staged_content import StagedContent
+from dfs_master.catalog.staged_tree import StagedTree
+from dfs_master.catalog.staging import Staging
+from dfs_wire.errors import DfsError, UsageError
+from dfs_wire.limits import REQUEST_ID_BYTES
+
+T = TypeVar("T")
+
+#: What the database and the wire's integers have in common.
+_INT64_MAX = 2**63 - 1
+
+
+class NodeStanding(Protocol):
+    """What a node is good for, as its membership and its volume stand now. Immutable."""
+
+    @property
+    def copies_count(self) -> bool:
+        """Whether known copies there count: it is live or draining, and its volume is sound."""
+        ...
+
+    @property
+    def receipts_count(self) -> bool:
+        """Whether a new receipt of it is believed: it is registered, and its volume did not fail."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a mutation is judged by. `copies` is the cluster's default policy. Used by the committer's thread."""
+
+    staging: Staging
+    now_ms: int
+    nodes: Mapping[int, NodeStanding]
+    copies: int
+
+    @property
+    def tree(self) -> StagedTree:
+        """The entries."""
+        return self.staging.tree
+
+    @property
+    def content(self) -> StagedContent:
+        """The versions, chunks and replicas."""
+        return self.staging.content
+
+    def add_event(self, kind: str, subject: str, detail: Mapping[str, object]) -> None:
+        """Note that something happened to `subject`, and why."""
+        text = msgspec.json.encode(detail).decode()
+        self.staging.add_event(EventRow(self.staging.new_id(), self.now_ms, kind, subject, text))
+
+
+class Mutation(ABC, Generic[T]):
+    """One change of the metadata: immutable, so safe to hand from thread to thread.
+
+    It is applied once with everything before it in its group in sight. If that raises, whatever it staged is undone.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def apply(self, context: Context) -> T | DfsError:
+        """Judge and stage.
+
+        A `DfsError` that is returned, not raised, is the answer as well, but keeps what was staged (an event).
+
+        Raises:
+            DfsError: refused; it changed nothing.
+        """
+
+    def row_count(self) -> int:
+        """About how many rows it writes: a group is bounded by the sum."""
+        return 4
+
+
+class ClientMutation(Mutation[T]):
+    """A change that a client may ask for twice without knowing: it carries the client's name for this one request."""
+
+    __slots__ = ()
+
+    #: `REQUEST_ID_BYTES` random bytes.
+    request_id: bytes
+    #: What a stored outcome is decoded to.
+    reply_type: ClassVar[object] = None
+
+    def is_worth_remembering(self, reply: T) -> bool:
+        """Whether a repeat must be answered with this reply rather than judged anew: it changed something."""
+        del reply
+        return True
+
+
+def require_int64(what: str, value: int) -> int:
+    """The value, if the database can hold it.
+
+    Raises:
+        UsageError: it is out of range.
+    """
+    if not -_INT64_MAX <= value <= _INT64_MAX:
+        raise UsageError(f"{what} is out of range: {value}")
+    return value
+
+
+def require_request_id(request_id: bytes) -> bytes:
+    """The id, if it has the right length.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if len(request_id) != REQUEST_ID_BYTES:
+        raise UsageError(f"a request id has {REQUEST_ID_BYTES} random bytes, not {len(request_id)}")
+    return request_id

@@ -1,0 +1,99 @@
+"""Which copies of a chunk count, and what a receipt or a finding makes of one. Decides; writes nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dfs_master.catalog.models import ChunkState, ReplicaState
+from dfs_master.catalog.mutations.base import Context, require_int64
+from dfs_master.catalog.rows import ChunkRow, ReplicaRow
+from dfs_master.catalog.staged_content import Replicas
+from dfs_wire.errors import UsageError
+from dfs_wire.messages import Receipt
+
+
+class Evidence:
+    """The receipts of one request by digest, those of nodes that are not believed left out. Immutable."""
+
+    __slots__ = ("_receipts",)
+
+    def __init__(self, context: Context, receipts: Sequence[Receipt]) -> None:
+        self._receipts: dict[bytes, list[Receipt]] = {}
+        for receipt in receipts:
+            node = context.nodes.get(receipt.node_id)
+            if node is not None and node.receipts_count:
+                self._receipts.setdefault(receipt.digest, []).append(receipt)
+
+    def of(self, digest: bytes) -> Sequence[Receipt]:
+        """Receipts for a chunk."""
+        return self._receipts.get(digest, ())
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedChunk:
+    """A chunk as it would stand after the commit. `copies` are the distinct nodes that count now."""
+
+    row: ChunkRow
+    replicas: Replicas
+    copies: int
+
+
+def judge_chunk(context: Context, digest: bytes, size: int, evidence: Evidence, copies_wanted: int) -> JudgedChunk:
+    """Count the copies of a chunk: good replicas on nodes whose copies count, and receipts, each node once.
+
+    A chunk that is being deleted has none, whatever is known of it.
+
+    Raises:
+        UsageError: the chunk, or a receipt for it, has another size.
+    """
+    known = context.content.chunk(digest)
+    if known is None:
+        row = ChunkRow(context.staging.new_id(), digest, size, copies_wanted, 0, None, ChunkState.STORED)
+        before: Replicas = {}
+    else:
+        _require_size(digest, known.size, size)
+        wanted = max(known.copies_wanted, copies_wanted)
+        row = known._replace(copies_wanted=wanted, unreferenced_since=None)
+        before = context.content.replicas(known.id)
+    replicas = dict(before)
+    counted = {node_id for node_id, replica in before.items() if _counts(context, replica)}
+    for receipt in evidence.of(digest):
+        _require_size(digest, receipt.size, size)
+        replica = after_receipt(replicas.get(receipt.node_id), receipt, row.id)
+        if replica is not None:
+            replicas[receipt.node_id] = replica
+            counted.add(receipt.node_id)
+    return JudgedChunk(row, replicas, 0 if row.state == ChunkState.DELETING else len(counted))
+
+
+def _counts(context: Context, replica: ReplicaRow) -> bool:
+    node = context.nodes.get(replica.node_id)
+    return replica.state == ReplicaState.GOOD and node is not None and node.copies_count
+
+
+def after_receipt(replica: ReplicaRow | None, receipt: Receipt, chunk_id: int) -> ReplicaRow | None:
+    """The replica as the receipt leaves it; None where something that is known of the copy outweighs the receipt.
+
+    A recorded deletion takes every file of its generation or less; a bad finding holds against all that was stored
+    before it.
+    """
+    stored_at = require_int64("stored_at_ms", receipt.stored_at_ms)
+    generation = require_int64("generation", receipt.generation)
+    good = ReplicaRow(chunk_id, receipt.node_id, generation, ReplicaState.GOOD, stored_at, stored_at)
+    if replica is None:
+        return good
+    if replica.state == ReplicaState.GOOD:
+        return replica._replace(
+            generation=max(replica.generation, generation),
+            stored_at=max(replica.stored_at, stored_at),
+            verified_at=max(replica.verified_at, stored_at),
+        )
+    if generation > replica.generation:
+        return good
+    if replica.state == ReplicaState.DELETING or stored_at <= replica.verified_at:
+        return None
+    return good._replace(generation=replica.generation)
+
+
+def _require_size(digest: bytes, size: int, claimed: int) -> None:
+    if size != claimed:
+        raise UsageError(f"the chunk {digest.hex()} has {size} bytes, not {claimed}")

@@ -1,0 +1,243 @@
+"""Mutations of nodes: registration, what heartbeats tell, what nodes find of their copies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dfs_master.catalog.models import NodeState, ReplicaState
+from dfs_master.catalog.mutations.base import Context, Mutation, require_int64
+from dfs_master.catalog.rows import NodeRow, ReplicaRow
+from dfs_wire.errors import ConflictError, NotFoundError, UsageError
+from dfs_wire.messages import Finding, FindingKind, VolumeState
+
+_BAD_STATES = {FindingKind.CORRUPT: ReplicaState.BAD, FindingKind.MISSING: ReplicaState.MISSING}
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterNode(Mutation[NodeRow]):
+    """A node takes up service, or is refused: one volume is one identity.
+
+    `node_id` 0 is a first join. `first_is_live`: the node of that id is still being heard from, under its recorded
+    registration. A volume that failed stays failed over registrations, a draining node stays draining.
+    """
+
+    node_id: int
+    registration: int
+    name: str
+    zone: str
+    address: str
+    public_address: str
+    capacity_bytes: int
+    used_bytes: int
+    filesystem_id: str = ""
+    volume_state: str = VolumeState.OK
+    first_is_live: bool = False
+
+    def apply(self, context: Context) -> NodeRow | ConflictError:
+        """The node as registered. A refusal that points at a second volume leaves an event.
+
+        Raises:
+            UsageError: a field is out of range.
+            NotFoundError: no node has this id.
+            ConflictError: another node has this name.
+        """
+        self._check()
+        before = self._known(context)
+        if before is None:
+            return self._join(context)
+        if self.first_is_live:
+            return self._refuse(context, before, "a node with its identity is live; stop that one first")
+        if self.registration <= before.registration:
+            reason = f"registration {self.registration} is not newer than {before.registration}"
+            return self._refuse(context, before, f"{reason}; use the volume that registered last")
+        self._require_free_name(context, before.id)
+        return self._accept(context, before)
+
+    def _check(self) -> None:
+        for what in ("registration", "capacity_bytes", "used_bytes"):
+            if require_int64(what, getattr(self, what)) < 0:
+                raise UsageError(f"{what} is negative: {getattr(self, what)}")
+        if not self.name or not self.name.isprintable():
+            raise UsageError(f"{self.name!r} is no name for a node; give it printable characters")
+
+    def _known(self, context: Context) -> NodeRow | None:
+        """The node that registers again; None for a first join."""
+        if self.node_id == 0:
+            return self._lost_join(context)
+        row = context.staging.node(self.node_id)
+        if row is None:
+            raise NotFoundError(f"no node has the id {self.node_id}; this volume is another cluster's")
+        return row
+
+    def _lost_join(self, context: Context) -> NodeRow | None:
+        """The row of a first join whose answer never arrived: same name, address and number, and no copy there yet.
+
+        The node never learnt its id, so it joins again; its name would be taken for ever otherwise.
+        """
+        row = context.staging.node_named(self.name)
+        if row is None or (row.address, row.registration) != (self.address, self.registration):
+            return None
+        if context.content.node_holds_chunks(row.id):
+            return None
+        return row._replace(registration=self.registration - 1)
+
+    def _join(self, context: Context) -> NodeRow:
+        self._require_free_name(context, 0)
+        new = NodeRow(
+            id=context.staging.new_id(),
+            name=self.name,
+            address="",
+            public_address="",
+            zone="",
+            capacity_bytes=0,
+            used_bytes=0,
+            state=NodeState.LIVE,
+            volume_state=VolumeState.OK,
+            filesystem_id="",
+            registration=0,
+            last_seen_at=0,
+            registered_at=0,
+        )
+        return self._accept(context, new)
+
+    def _require_free_name(self, context: Context, node_id: int) -> None:
+        other = context.staging.node_named(self.name)
+        if other is not None and other.id != node_id:
+            raise ConflictError(f"node {other.id} has the name {self.name}; give this one another")
+
+    def _accept(self, context: Context, before: NodeRow) -> NodeRow:
+        volume_state = _volume_state(before, self.volume_state)
+        row = before._replace(
+            name=self.name,
+            address=self.address,
+            public_address=self.public_address,
+            zone=self.zone,
+            capacity_bytes=self.capacity_bytes,
+            used_bytes=self.used_bytes,
+            state=_registered_state(before, volume_state),
+            volume_state=volume_state,
+            filesystem_id=self.filesystem_id,
+            registration=self.registration,
+            last_seen_at=context.now_ms,
+            registered_at=context.now_ms,
+        )
+        context.staging.put_node(row)
+        detail = {"node_id": row.id, "address": row.address, "registration": row.registration, "state": row.state}
+        context.add_event("node_registered", row.name, detail)
+        return row
+
+    def _refuse(self, context: Context, before: NodeRow, reason: str) -> ConflictError:
+        detail = {
+            "node_id": before.id,
+            "address": self.address,
+            "registration": self.registration,
+            "recorded": before.registration,
+            "reason": reason,
+        }
+        context.add_event("registration_refused", before.name, detail)
+        return ConflictError(f"node {before.name} was refused: {reason}")
+
+
+def _volume_state(before: NodeRow, told: str) -> str:
+    """Only a full verifying pass clears a failure; what the node says of itself does not."""
+    return VolumeState.FAILED if before.volume_state == VolumeState.FAILED else told
+
+
+def _registered_state(before: NodeRow, volume_state: str) -> NodeState:
+    if volume_state == VolumeState.FAILED:
+        return NodeState.FAILED
+    return NodeState.DRAINING if before.state == NodeState.DRAINING else NodeState.LIVE
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUpdate:
+    """What memory knows of a node by now. Bytes of its volume; `last_seen_at` in milliseconds since 1970."""
+
+    node_id: int
+    state: str
+    volume_state: str
+    capacity_bytes: int
+    used_bytes: int
+    last_seen_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaveNodes(Mutation[None]):
+    """Write down what heartbeats told. A change of state leaves an event; a node that is unknown is skipped."""
+
+    updates: Sequence[NodeUpdate]
+
+    def apply(self, context: Context) -> None:
+        """Write it."""
+        for update in self.updates:
+            before = context.staging.node(update.node_id)
+            if before is not None:
+                self._save(context, before, update)
+
+    def row_count(self) -> int:
+        """A node and perhaps an event each."""
+        return 2 * len(self.updates)
+
+    def _save(self, context: Context, before: NodeRow, update: NodeUpdate) -> None:
+        row = before._replace(
+            state=update.state,
+            volume_state=_volume_state(before, update.volume_state),
+            capacity_bytes=update.capacity_bytes,
+            used_bytes=update.used_bytes,
+            last_seen_at=max(before.last_seen_at, update.last_seen_at),
+        )
+        context.staging.put_node(row)
+        if (row.state, row.volume_state) != (before.state, before.volume_state):
+            detail = {
+                "node_id": row.id,
+                "from": before.state,
+                "to": row.state,
+                "volume": row.volume_state,
+            }
+            context.add_event("node_state", row.name, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFindings(Mutation[None]):
+    """A node looked at copies of its own; its word counts.
+
+    A finding on an older file than the recorded one, on a copy that is being deleted, or on one that nobody knows of
+    changes nothing.
+    """
+
+    node_id: int
+    findings: Sequence[Finding]
+
+    def apply(self, context: Context) -> None:
+        """Write what they say of the copies; one that was good and is not any more leaves an event."""
+        for finding in self.findings:
+            self._record(context, finding)
+
+    def row_count(self) -> int:
+        """Chunk, replica and event each."""
+        return 3 * len(self.findings)
+
+    def _record(self, context: Context, finding: Finding) -> None:
+        chunk = context.content.chunk(finding.digest)
+        if chunk is None:
+            return
+        replicas = context.content.replicas(chunk.id)
+        before = replicas.get(self.node_id)
+        if before is None or before.state == ReplicaState.DELETING or 0 < finding.generation < before.generation:
+            return
+        after = _after_finding(before, finding, context.now_ms)
+        context.content.put_chunk(chunk, {**replicas, self.node_id: after})
+        if after.state != ReplicaState.GOOD and after.state != before.state:
+            self._report(context, finding)
+
+    def _report(self, context: Context, finding: Finding) -> None:
+        node = context.staging.node(self.node_id)
+        name = str(self.node_id) if node is None else node.name
+        detail = {"node": name, "finding": finding.kind, "detail": finding.detail}
+        context.add_event(f"copy_{finding.kind}", finding.digest.hex(), detail)
+
+
+def _after_finding(before: ReplicaRow, finding: Finding, now_ms: int) -> ReplicaRow:
+    if finding.kind == FindingKind.GOOD:
+        generation = max(before.generation, require_int64("generation", finding.generation))
+        return before._replace(state=ReplicaState.GOOD, generation=generation, verified_at=now_ms)
+    return before._replace(state=_BAD_STATES[finding.kind], verified_at=now_ms)

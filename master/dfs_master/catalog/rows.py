@@ -1,0 +1,173 @@
+"""Rows as immutable values, and for each table the statements that write them: a group writes one of each at most.
+
+A row's fields are its table's columns by name, which is checked at import, so that the two cannot drift apart.
+"""
+
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from sqlalchemy import BindParameter, Table, bindparam, delete, insert, inspect, update
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from dfs_master.catalog import models as schema
+from dfs_master.catalog.statements import Statement
+
+
+class EntryRow(NamedTuple):
+    """A name in the tree."""
+
+    id: int
+    parent_id: int | None
+    name: str
+    kind: str
+    version_id: int | None
+    mode: int | None
+    mtime_ns: int | None
+    copies: int | None
+
+
+class VersionRow(NamedTuple):
+    """One content of a file."""
+
+    id: int
+    entry_id: int
+    size: int
+    digest: bytes
+    mtime_ns: int
+    mode: int
+    created_at: int
+    removed_at: int | None
+
+
+class ExtentRow(NamedTuple):
+    """A slice of a chunk."""
+
+    version_id: int
+    ordinal: int
+    chunk_id: int
+    offset: int
+    length: int
+
+
+class ChunkRow(NamedTuple):
+    """Immutable bytes, named by their digest."""
+
+    id: int
+    digest: bytes
+    size: int
+    copies_wanted: int
+    copies_good: int
+    unreferenced_since: int | None
+    state: str
+
+
+class ReplicaRow(NamedTuple):
+    """One chunk on one node. Of a copy that is not `good`, `verified_at` is when that was found."""
+
+    chunk_id: int
+    node_id: int
+    generation: int
+    state: str
+    stored_at: int
+    verified_at: int
+
+
+class NodeRow(NamedTuple):
+    """A registered node."""
+
+    id: int
+    name: str
+    address: str
+    public_address: str
+    zone: str
+    capacity_bytes: int
+    used_bytes: int
+    state: str
+    volume_state: str
+    filesystem_id: str
+    registration: int
+    last_seen_at: int
+    registered_at: int
+
+
+class RequestRow(NamedTuple):
+    """What a mutation answered."""
+
+    id: bytes
+    outcome: bytes
+    at: int
+
+
+class CredentialRow(NamedTuple):
+    """The hash of a key."""
+
+    id: int
+    role: str
+    digest: bytes
+    name: str
+    created_at: int
+
+
+class SettingRow(NamedTuple):
+    """One named value."""
+
+    name: str
+    value: str
+
+
+class EventRow(NamedTuple):
+    """Something that happened. `detail` is a JSON object."""
+
+    id: int
+    at: int
+    kind: str
+    subject: str
+    detail: str
+
+
+R = TypeVar("R", bound=NamedTuple)
+
+
+class TableWriter(Generic[R]):
+    """Writes many rows of one table at once. Immutable, so safe to share between threads; cursors are not."""
+
+    __slots__ = ("_delete", "_insert", "_update", "name")
+
+    def __init__(self, model: type[schema.Base], row: type[R]) -> None:
+        table = inspect(model).local_table
+        if not isinstance(table, Table) or {column.name for column in table.columns} != set(row._fields):
+            raise TypeError(f"{row.__name__} does not have the columns of {model.__name__}")
+        self.name = table.name
+        keys = list(table.primary_key.columns)
+        is_row = [column == bindparam(column.name) for column in keys]
+        rest: dict[str, BindParameter[object]] = {
+            column.name: bindparam(column.name) for column in table.columns if column not in set(keys)
+        }
+        self._insert = Statement(insert(table))
+        self._update = Statement(update(table).where(*is_row).values(rest)) if rest else None
+        self._delete = Statement(delete(table).where(*is_row))
+
+    def insert(self, cursor: DBAPICursor, rows: Sequence[R]) -> None:
+        """One INSERT of all rows."""
+        self._insert.many(cursor, [row._asdict() for row in rows])
+
+    def update(self, cursor: DBAPICursor, rows: Sequence[R]) -> None:
+        """Set all columns of the rows with these primary keys."""
+        if self._update is not None:
+            self._update.many(cursor, [row._asdict() for row in rows])
+
+    def delete(self, cursor: DBAPICursor, rows: Sequence[R]) -> None:
+        """Remove the rows with these primary keys, in this order."""
+        self._delete.many(cursor, [row._asdict() for row in rows])
+
+
+ENTRIES = TableWriter(schema.Entry, EntryRow)
+VERSIONS = TableWriter(schema.Version, VersionRow)
+EXTENTS = TableWriter(schema.Extent, ExtentRow)
+CHUNKS = TableWriter(schema.Chunk, ChunkRow)
+REPLICAS = TableWriter(schema.Replica, ReplicaRow)
+NODES = TableWriter(schema.Node, NodeRow)
+REQUESTS = TableWriter(schema.Request, RequestRow)
+CREDENTIALS = TableWriter(schema.Credential, CredentialRow)
+SETTINGS = TableWriter(schema.Setting, SettingRow)
+EVENTS = TableWriter(schema.Event, EventRow)

@@ -1,0 +1,116 @@
+"""Versions, extents, chunks and replicas as a group of mutations sees them."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from dfs_master.catalog.models import Chunk, Replica, ReplicaState, Version
+from dfs_master.catalog.overlay import Journal, Overlay
+from dfs_master.catalog.rows import (
+    CHUNKS,
+    EXTENTS,
+    REPLICAS,
+    VERSIONS,
+    ChunkRow,
+    ExtentRow,
+    ReplicaRow,
+    VersionRow,
+)
+from dfs_master.catalog.statements import Statement
+
+_CHUNKS = Chunk.__table__
+_REPLICAS = Replica.__table__
+_VERSIONS = Version.__table__
+_CHUNK = Statement(select(_CHUNKS).where(_CHUNKS.c.digest == bindparam("digest")))
+_REPLICAS_OF = Statement(select(_REPLICAS).where(_REPLICAS.c.chunk_id == bindparam("chunk_id")))
+_ANY_ON_NODE = Statement(select(_REPLICAS.c.chunk_id).where(_REPLICAS.c.node_id == bindparam("node_id")).limit(1))
+_REMOVE_VERSION = Statement(
+    update(Version)
+    .where(_VERSIONS.c.id == bindparam("id"), _VERSIONS.c.removed_at.is_(None))
+    .values(removed_at=bindparam("removed_at"))
+)
+
+#: The copies of one chunk by node.
+Replicas = Mapping[int, ReplicaRow]
+
+_NONE: Replicas = {}
+
+
+class StagedContent:
+    """What a group read and made of contents and their copies. Used by the committer's thread."""
+
+    __slots__ = ("_chunks", "_cursor", "_extents", "_removals", "_replicas", "_versions")
+
+    def __init__(self, cursor: DBAPICursor, journal: Journal) -> None:
+        self._cursor = cursor
+        self._versions: Overlay[int, VersionRow] = Overlay(journal)
+        #: All extents of a new version under its id.
+        self._extents: Overlay[int, Sequence[ExtentRow]] = Overlay(journal)
+        #: Version -> when it stopped being the current one.
+        self._removals: Overlay[int, int] = Overlay(journal)
+        self._chunks: Overlay[bytes, ChunkRow] = Overlay(journal)
+        self._replicas: Overlay[int, Replicas] = Overlay(journal)
+
+    def add_version(self, version: VersionRow, extents: Sequence[ExtentRow]) -> None:
+        """A new content of a file."""
+        self._versions.put(version.id, version)
+        self._extents.put(version.id, extents)
+
+    def remove_version(self, version_id: int, removed_at: int) -> None:
+        """A content that is no longer the current one; its grace begins. The first time given stays."""
+        self._removals.put(version_id, removed_at)
+
+    def chunk(self, digest: bytes) -> ChunkRow | None:
+        """A chunk by its digest."""
+        if digest not in self._chunks:
+            found = _CHUNK.one(self._cursor, digest=digest)
+            self._chunks.learn(digest, None if found is None else ChunkRow(*found))
+        return self._chunks.get(digest)
+
+    def replicas(self, chunk_id: int) -> Replicas:
+        """The copies of a chunk by node, in whatever state."""
+        if chunk_id not in self._replicas:
+            found = [ReplicaRow(*row) for row in _REPLICAS_OF.all(self._cursor, chunk_id=chunk_id)]
+            self._replicas.learn(chunk_id, {row.node_id: row for row in found})
+        return self._replicas.get(chunk_id) or _NONE
+
+    def put_chunk(self, chunk: ChunkRow, replicas: Replicas) -> None:
+        """Make or change a chunk together with its copies: `copies_good` counts them here and nowhere else."""
+        good = sum(row.state == ReplicaState.GOOD for row in replicas.values())
+        self._chunks.put(chunk.digest, chunk if chunk.copies_good == good else chunk._replace(copies_good=good))
+        self._replicas.put(chunk.id, replicas)
+
+    def node_holds_chunks(self, node_id: int) -> bool:
+        """Whether the database knows any copy on a node."""
+        return _ANY_ON_NODE.one(self._cursor, node_id=node_id) is not None
+
+    def flush(self) -> None:
+        """Write the changes. Versions and chunks are never deleted here: that is the collector's work."""
+        cursor = self._cursor
+        VERSIONS.insert(cursor, [row for _, row in self._versions.changes() if row is not None])
+        removals = self._removals.items()
+        _REMOVE_VERSION.many(cursor, [{"id": version, "removed_at": at} for version, at in removals])
+        chunks = list(self._chunks.changes())
+        CHUNKS.insert(cursor, [after for before, after in chunks if before is None and after is not None])
+        CHUNKS.update(cursor, [after for before, after in chunks if before is not None and after is not None])
+        EXTENTS.insert(cursor, [row for _, rows in self._extents.changes() for row in rows or ()])
+        self._flush_replicas()
+
+    def _flush_replicas(self) -> None:
+        inserted: list[ReplicaRow] = []
+        updated: list[ReplicaRow] = []
+        for before, after in self._replicas.changes():
+            known = before or _NONE
+            for node_id, row in (after or _NONE).items():
+                if node_id not in known:
+                    inserted.append(row)
+                elif row != known[node_id]:
+                    updated.append(row)
+        REPLICAS.insert(self._cursor, inserted)
+        REPLICAS.update(self._cursor, updated)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for overlay in (self._versions, self._extents, self._removals, self._chunks, self._replicas):
+            overlay.clear()

@@ -1,0 +1,133 @@
+"""Entries as a group of mutations sees them."""
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from dfs_master.catalog.models import Entry
+from dfs_master.catalog.overlay import Journal, Overlay
+from dfs_master.catalog.rows import ENTRIES, EntryRow
+from dfs_master.catalog.statements import Statement
+
+#: Parent and name of an entry: what a cache of entries goes by. The parent of the root counts as 0.
+EntryKey = tuple[int, str]
+
+_TABLE = Entry.__table__
+_BY_ID = Statement(select(_TABLE).where(_TABLE.c.id == bindparam("id")))
+_BY_NAME = Statement(
+    select(_TABLE).where(_TABLE.c.parent_id == bindparam("parent_id"), _TABLE.c.name == bindparam("name"))
+)
+_CHILDREN = Statement(
+    select(_TABLE).where(_TABLE.c.parent_id == bindparam("parent_id")).order_by(_TABLE.c.name).limit(bindparam("limit"))
+)
+
+
+class StagedTree:
+    """The entries that a group read and what it made of them. Used by the committer's thread."""
+
+    __slots__ = ("_cursor", "_journal", "_names", "_rows", "_touched")
+
+    def __init__(self, cursor: DBAPICursor, journal: Journal) -> None:
+        self._cursor = cursor
+        self._journal = journal
+        self._rows: Overlay[int, EntryRow] = Overlay(journal)
+        #: parent -> name -> id; None for a name that is known to be free.
+        self._names: dict[int, dict[str, int | None]] = {}
+        self._touched: dict[EntryKey, None] = {}
+
+    def entry(self, entry_id: int) -> EntryRow | None:
+        """An entry by its id."""
+        if entry_id not in self._rows:
+            found = _BY_ID.one(self._cursor, id=entry_id)
+            self._rows.learn(entry_id, None if found is None else EntryRow(*found))
+        return self._rows.get(entry_id)
+
+    def child(self, parent_id: int, name: str) -> EntryRow | None:
+        """The entry of that name in a directory."""
+        names = self._names.setdefault(parent_id, {})
+        if name in names:
+            entry_id = names[name]
+            return None if entry_id is None else self._rows.get(entry_id)
+        if self._rows.is_new(parent_id):
+            return None
+        found = _BY_NAME.one(self._cursor, parent_id=parent_id, name=name)
+        if found is None:
+            names[name] = None
+            return None
+        return self._learn(EntryRow(*found))
+
+    def has_children(self, parent_id: int) -> bool:
+        """Whether a directory holds anything."""
+        return bool(self.children(parent_id, 1))
+
+    def children(self, parent_id: int, limit: int) -> list[EntryRow]:
+        """At most `limit` of the entries in a directory, in no particular order."""
+        names = self._names.setdefault(parent_id, {})
+        if not self._rows.is_new(parent_id):
+            # Names that the group took away are still in the database: read as many more.
+            gone = sum(entry_id is None for entry_id in names.values())
+            for found in _CHILDREN.all(self._cursor, parent_id=parent_id, limit=limit + gone):
+                row = EntryRow(*found)
+                if row.name not in names:
+                    self._learn(row)
+        known = (self._rows.get(entry_id) for entry_id in names.values() if entry_id is not None)
+        return [row for row, _ in zip((row for row in known if row is not None), range(limit), strict=False)]
+
+    def put(self, row: EntryRow) -> None:
+        """Make an entry, or change, move or rename it."""
+        before = self._rows.get(row.id)
+        if before is not None and (before.parent_id, before.name) != (row.parent_id, row.name):
+            self._set_name(before, None)
+        self._set_name(row, row.id)
+        self._rows.put(row.id, row)
+
+    def drop(self, row: EntryRow) -> None:
+        """Remove an entry. Whoever drops a directory has seen that it is empty."""
+        self._set_name(row, None)
+        self._rows.put(row.id, None)
+
+    def take_touched(self) -> tuple[EntryKey, ...]:
+        """The names that changed since the last call; some perhaps by a request that was refused in the end."""
+        touched = tuple(self._touched)
+        self._touched.clear()
+        return touched
+
+    def flush(self) -> None:
+        """Write the changes: names are freed before they are taken, parents come before what lies in them.
+
+        Some orders of several requests fit no order of statements (two entries swap their names). The database
+        refuses those, and the committer takes the requests one by one.
+        """
+        deleted: list[EntryRow] = []
+        inserted: list[EntryRow] = []
+        moved: list[EntryRow] = []
+        changed: list[EntryRow] = []
+        for before, after in self._rows.changes():
+            if after is None:
+                deleted.extend(() if before is None else (before,))
+            elif before is None:
+                inserted.append(after)
+            elif after.parent_id is not None and self._rows.is_new(after.parent_id):
+                moved.append(after)
+            else:
+                changed.append(after)
+        ENTRIES.delete(self._cursor, deleted)
+        ENTRIES.update(self._cursor, changed)
+        ENTRIES.insert(self._cursor, inserted)
+        ENTRIES.update(self._cursor, moved)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._rows.clear()
+        self._names.clear()
+        self._touched.clear()
+
+    def _learn(self, found: EntryRow) -> EntryRow:
+        """Note a row of the database under a name that nobody in the group has touched."""
+        self._rows.learn(found.id, found)
+        self._names.setdefault(found.parent_id or 0, {})[found.name] = found.id
+        return found
+
+    def _set_name(self, row: EntryRow, entry_id: int | None) -> None:
+        parent_id = row.parent_id or 0
+        self._touched[parent_id, row.name] = None
+        self._journal.set(self._names.setdefault(parent_id, {}), row.name, entry_id)

@@ -1,0 +1,172 @@
+"""The unit of work of one group: what its requests see, and what they leave behind for one write a table.
+
+A look-up goes to the overlay, then to the database, and is remembered for the rest of the group. Nothing is written
+before `flush`, which sends one multi-row statement for each table and kind of change. A request that is refused in
+the middle is undone in memory (`mark`, `undo`).
+"""
+
+from collections.abc import Iterable
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from dfs_master.catalog.ids import IdBlocks
+from dfs_master.catalog.models import Node, Request, Setting
+from dfs_master.catalog.overlay import Journal, K, Overlay
+from dfs_master.catalog.rows import (
+    CREDENTIALS,
+    EVENTS,
+    NODES,
+    REQUESTS,
+    SETTINGS,
+    CredentialRow,
+    EventRow,
+    NodeRow,
+    R,
+    RequestRow,
+    SettingRow,
+    TableWriter,
+)
+from dfs_master.catalog.staged_content import StagedContent
+from dfs_master.catalog.staged_tree import StagedTree
+from dfs_master.catalog.statements import Statement
+
+_NODES = Node.__table__
+_REQUESTS = Request.__table__
+_NODE = Statement(select(_NODES).where(_NODES.c.id == bindparam("id")))
+_NODE_NAMED = Statement(select(_NODES).where(_NODES.c.name == bindparam("name")))
+_REQUEST = Statement(select(_REQUESTS).where(_REQUESTS.c.id == bindparam("id")))
+_OLD_REQUESTS = Statement(
+    select(_REQUESTS).where(_REQUESTS.c.at < bindparam("before")).order_by(_REQUESTS.c.at).limit(bindparam("limit"))
+)
+_SETTING = Statement(select(Setting.__table__).where(Setting.__table__.c.name == bindparam("name")))
+
+
+class Staging:
+    """Pending effects of one group over the database. Used by the committer's thread, inside its transaction."""
+
+    def __init__(self, cursor: DBAPICursor, ids: IdBlocks) -> None:
+        self._cursor = cursor
+        self._ids = ids
+        journal = self._journal = Journal()
+        self.tree = StagedTree(cursor, journal)
+        self.content = StagedContent(cursor, journal)
+        self._nodes: Overlay[int, NodeRow] = Overlay(journal)
+        self._requests: Overlay[bytes, RequestRow] = Overlay(journal)
+        self._settings: Overlay[str, SettingRow] = Overlay(journal)
+        self._credentials: Overlay[int, CredentialRow] = Overlay(journal)
+        self._events: Overlay[int, EventRow] = Overlay(journal)
+
+    # -- one group ---------------------------------------------------------------------------------------------
+
+    def new_id(self) -> int:
+        """A number that no row has had before."""
+        return self._ids.take()
+
+    def mark(self) -> int:
+        """A point to step back to."""
+        return self._journal.mark()
+
+    def undo(self, mark: int) -> None:
+        """Take back what was staged since the mark."""
+        self._journal.undo(mark)
+
+    def is_empty(self) -> bool:
+        """Whether nothing is staged."""
+        return self._journal.mark() == 0
+
+    def flush(self) -> None:
+        """Write all that is staged into the open transaction, in the order that foreign keys ask for.
+
+        Raises:
+            DRIVER_ERROR of `catalog.sqlite`: a statement failed; the transaction is to be rolled back.
+        """
+        cursor = self._cursor
+        _flush(self._nodes, NODES, cursor)
+        self.tree.flush()
+        self.content.flush()
+        _flush(self._settings, SETTINGS, cursor)
+        _flush(self._credentials, CREDENTIALS, cursor)
+        _flush(self._events, EVENTS, cursor)
+        _flush(self._requests, REQUESTS, cursor)
+
+    def clear(self) -> None:
+        """Forget everything that was read and staged: the transaction is over."""
+        self._journal.clear()
+        self.tree.clear()
+        self.content.clear()
+        for overlay in (self._nodes, self._requests, self._settings, self._credentials, self._events):
+            overlay.clear()
+
+    # -- nodes -------------------------------------------------------------------------------------------------
+
+    def node(self, node_id: int) -> NodeRow | None:
+        """A node by its id."""
+        if node_id not in self._nodes:
+            found = _NODE.one(self._cursor, id=node_id)
+            self._nodes.learn(node_id, None if found is None else NodeRow(*found))
+        return self._nodes.get(node_id)
+
+    def node_named(self, name: str) -> NodeRow | None:
+        """A node by its name."""
+        found = _NODE_NAMED.one(self._cursor, name=name)
+        if found is not None:
+            self._nodes.learn(found[0], NodeRow(*found))
+        return next((row for row in self._nodes.rows() if row.name == name), None)
+
+    def put_node(self, row: NodeRow) -> None:
+        """Make or change a node."""
+        self._nodes.put(row.id, row)
+
+    # -- records -----------------------------------------------------------------------------------------------
+
+    def request(self, request_id: bytes) -> RequestRow | None:
+        """What a mutation with this request id answered."""
+        if request_id not in self._requests:
+            found = _REQUEST.one(self._cursor, id=request_id)
+            self._requests.learn(request_id, None if found is None else RequestRow(*found))
+        return self._requests.get(request_id)
+
+    def put_request(self, row: RequestRow) -> None:
+        """Note what a mutation answered."""
+        self._requests.put(row.id, row)
+
+    def old_requests(self, before: int, limit: int) -> Iterable[RequestRow]:
+        """The oldest outcomes in the database noted before a time."""
+        for found in _OLD_REQUESTS.all(self._cursor, before=before, limit=limit):
+            row = self._requests.learn(found[0], RequestRow(*found))
+            if row is not None:
+                yield row
+
+    def drop_request(self, row: RequestRow) -> None:
+        """Forget an outcome."""
+        self._requests.put(row.id, None)
+
+    def setting(self, name: str) -> str | None:
+        """The value of a setting."""
+        if name not in self._settings:
+            found = _SETTING.one(self._cursor, name=name)
+            self._settings.learn(name, None if found is None else SettingRow(*found))
+        row = self._settings.get(name)
+        return None if row is None else row.value
+
+    def put_setting(self, name: str, value: str) -> None:
+        """Set a setting."""
+        self.setting(name)  # an insert or an update: the database knows
+        self._settings.put(name, SettingRow(name, value))
+
+    def add_credential(self, row: CredentialRow) -> None:
+        """A key that opens the cluster."""
+        self._credentials.put(row.id, row)
+
+    def add_event(self, row: EventRow) -> None:
+        """Something that happened."""
+        self._events.put(row.id, row)
+
+
+def _flush(overlay: Overlay[K, R], table: TableWriter[R], cursor: DBAPICursor) -> None:
+    """Write one table's changes."""
+    changes = list(overlay.changes())
+    table.delete(cursor, [before for before, after in changes if before is not None and after is None])
+    table.update(cursor, [after for before, after in changes if before is not None and after is not None])
+    table.insert(cursor, [after for before, after in changes if before is None and after is not None])
