@@ -186,12 +186,12 @@ def check_data(disk: Disk, descriptor: int, header: ChunkHeader) -> None:
 
 def digest_from_name(name: str) -> bytes | None:
     """The digest that a chunk file's name says, or None for any other file."""
-    if len(name) != 2 * DIGEST_BYTES or name != name.lower():
-        return None
     try:
-        return bytes.fromhex(name)
+        digest = bytes.fromhex(name)
     except ValueError:
         return None
+    # `fromhex` also takes upper case and blanks, which are not how we name files.
+    return digest if len(digest) == DIGEST_BYTES and digest.hex() == name else None
 
 
 def verify(path: Path, disk: Disk | None = None) -> ChunkHeader:

@@ -42,6 +42,7 @@ class HeartbeatThread:
                 (self._wake if self._link.connected else self._stopping).wait(seconds)
             self._link.leave()
         except DfsError as error:
+            log.warning("the master refuses this node: %s", error)
             self._on_end(error)
         except Exception as error:
             # A node without heartbeats is a dead one: better to end, and be seen.

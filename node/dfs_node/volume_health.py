@@ -61,7 +61,7 @@ class VolumeHealth:
         try:
             write_atomically(self._marker, reason.encode())
         except OSError as error:
-            log.error("the failure could not be recorded on the volume: %s", error)
+            log.warning("the failure could not be recorded on the volume: %s", error)
 
     def clear(self) -> None:
         """A full verifying pass found every chunk in order.
