@@ -9,7 +9,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from io import RawIOBase
-from typing import IO, Protocol, cast
+from typing import BinaryIO, Literal, Protocol, cast
 
 from dfs_master.credentials import Credentials
 from dfs_wire.channel import Dialer
@@ -38,11 +38,11 @@ _COPY_BYTES = 1024 * 1024
 class LineStore(Protocol):
     """The part of the client library that is used here. Safe to use from several threads."""
 
-    def upload(self, source: IO[bytes], path: str) -> object:
+    def upload(self, source: BinaryIO, path: str) -> object:
         """Store a stream under a path."""
         ...
 
-    def open(self, path: str, mode: str) -> IO[bytes]:
+    def open(self, path: str, mode: Literal["rb"]) -> BinaryIO:
         """A verified, seekable reader of one version."""
         ...
 
@@ -95,7 +95,7 @@ class LineProtocol:
         name, _, size = argument.rpartition(" ")
         if not name or not size.isascii() or not size.isdigit() or len(size) > 18:
             raise UsageError("write UPLOAD, the name, the size in bytes, then the bytes")
-        self._store().upload(cast("IO[bytes]", _Body(transport, rest, int(size))), "/" + name.lstrip("/"))
+        self._store().upload(cast("BinaryIO", _Body(transport, rest, int(size))), "/" + name.lstrip("/"))
         transport.send(b"OK 0\n")
 
     def _download(self, transport: Transport, name: str) -> None:

@@ -1,0 +1,22 @@
+"""`python -m dfs_master` and the `dfs-master` command.
+
+The one place where the master meets the client library: the line protocol relays through it.
+"""
+
+from dfs_master.cli import run_command
+from dfs_master.line_protocol import LineStore
+
+
+def _open_store(master: str, key: bytes) -> LineStore:
+    from dfs_client.api import connect
+
+    return connect(master=master, key=key)
+
+
+def main() -> None:
+    """Run the command."""
+    run_command(_open_store)
+
+
+if __name__ == "__main__":
+    main()
