@@ -1,0 +1,96 @@
+"""A local file that is read once, in order, and must not change meanwhile."""
+
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from dfs_client.local_files import PERMISSION_BITS, mapping_os_errors
+from dfs_wire.errors import SourceChangedError, WrongKindError
+
+
+class LocalSource:
+    """A regular file, or a pipe, that was opened for an upload. Used by one thread.
+
+    Attributes:
+        size: bytes, or -1 for a pipe.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open and look at it.
+
+        Raises:
+            DfsError: it cannot be read, or is a directory, socket or device.
+        """
+        self.path = path
+        with mapping_os_errors(path):
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed in __exit__
+        try:
+            with mapping_os_errors(path):
+                self._before = os.fstat(self._file.fileno())
+            self.regular = stat.S_ISREG(self._before.st_mode)
+            if not self.regular and not stat.S_ISFIFO(self._before.st_mode):
+                raise WrongKindError(f"{path} is not a regular file; only files can be uploaded")
+        except BaseException:
+            self._file.close()
+            raise
+        self.size = self._before.st_size if self.regular else -1
+        self.mtime_ns = self._before.st_mtime_ns
+        self.mode = self._before.st_mode & PERMISSION_BITS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill `buffer` as far as the file goes; less than all of it means the end."""
+        with mapping_os_errors(self.path):
+            return read_full(self._file, buffer)
+
+    def read_again(self, offset: int, length: int) -> bytes:
+        """A piece that was read before; the caller compares its digest."""
+        with mapping_os_errors(self.path):
+            return os.pread(self._file.fileno(), length, offset)
+
+    def check_unchanged(self, bytes_read: int) -> None:
+        """Compare with the file as it was before it was read.
+
+        Raises:
+            SourceChangedError: size, time or identity differ.
+        """
+        with mapping_os_errors(self.path):
+            # Some files of the kernel say that they are empty, and are not.
+            longer = bytes_read == self._before.st_size and bool(self._file.read(1))
+            now = os.fstat(self._file.fileno())
+        before = self._before
+        same = (now.st_size, now.st_mtime_ns, now.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+        if not same or longer or bytes_read != before.st_size:
+            raise source_changed(self.path)
+
+
+def source_changed(path: object) -> SourceChangedError:
+    """The error for a local file that did not stand still."""
+    return SourceChangedError(f"{path} changed while it was uploaded, nothing was stored; upload it again")
+
+
+def read_full(stream: BinaryIO, buffer: memoryview) -> int:
+    """Fill `buffer` from a file object that may give less than asked for; less than all of it means the end."""
+    filled = 0
+    while filled < len(buffer):
+        # Not every file object has `readinto`; a pipe that gives less than asked for is not at its end.
+        readinto = getattr(stream, "readinto", None)
+        if readinto is not None:
+            count = readinto(buffer[filled:])
+        else:
+            data = stream.read(len(buffer) - filled)
+            count = len(data)
+            buffer[filled : filled + count] = data
+        if not count:
+            break
+        filled += count
+    return filled

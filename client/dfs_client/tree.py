@@ -1,0 +1,99 @@
+"""The tree of names: everything that moves no content."""
+
+from collections.abc import Iterator, Sequence
+
+from dfs_client.master import MasterClient, outcome_error
+from dfs_client.types import FileStat
+from dfs_wire.errors import NotFoundError
+from dfs_wire.messages import DirectorySpec, Entry, EntryKind
+
+#: Directories in one request: their paths may be 4 KiB each, and a list has at most 8 MiB.
+DIRECTORIES_PER_REQUEST = 1_000
+
+DIRECTORY_MODE = 0o755
+
+
+def stat_path(master: MasterClient, path: str, *, chunks: bool) -> FileStat:
+    """One entry in full."""
+    reply, infos = master.stat(path, chunks=chunks)
+    return FileStat(reply.entry, reply.copies_wanted, reply.policy_from, infos)
+
+
+def exists(master: MasterClient, path: str) -> bool:
+    """Whether the path names a file or directory."""
+    try:
+        master.stat(path)
+    except NotFoundError:
+        return False
+    return True
+
+
+def list_directory(master: MasterClient, path: str, *, copies: bool) -> Iterator[Entry]:
+    """The entries of a directory by name, page by page; a file lists itself."""
+    after = ""
+    more = True
+    while more:
+        entries, more = master.list_page(path, after=after, copies=copies)
+        yield from entries
+        if not entries:
+            return
+        after = entries[-1].path.rpartition("/")[2]
+
+
+def walk(master: MasterClient, path: str, *, copies: bool) -> Iterator[Entry]:
+    """All entries below a directory, parents first; a directory that vanishes meanwhile is left out."""
+    waiting = [list_directory(master, path, copies=copies)]
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+            continue
+        yield entry
+        if entry.kind is EntryKind.DIRECTORY:
+            waiting.append(_unless_gone(list_directory(master, entry.path, copies=copies)))
+
+
+def _unless_gone(entries: Iterator[Entry]) -> Iterator[Entry]:
+    """Somebody may remove a directory between its parent's page and its own."""
+    try:
+        yield from entries
+    except NotFoundError:
+        return
+
+
+def make_directory(master: MasterClient, path: str, *, parents: bool, exist_ok: bool, mtime_ns: int) -> None:
+    """Make one directory.
+
+    Raises:
+        NotFoundError: its parent does not exist, and `parents` is false.
+        AlreadyExistsError: it exists, and `exist_ok` is false.
+    """
+    parent = path.rpartition("/")[0]
+    if not parents and parent:
+        # The master makes parents as well, so whether they exist is asked before. Two clients may race here; the
+        # outcome is then a directory more, never a lost one.
+        master.stat(parent)
+    if exist_ok and _is_directory(master, path):
+        # The request would give an existing directory this mode and time.
+        return
+    make_directories(master, [DirectorySpec(path, DIRECTORY_MODE, mtime_ns)], exist_ok=exist_ok)
+
+
+def _is_directory(master: MasterClient, path: str) -> bool:
+    try:
+        return master.stat(path)[0].entry.kind is EntryKind.DIRECTORY
+    except NotFoundError:
+        return False
+
+
+def make_directories(master: MasterClient, specs: Sequence[DirectorySpec], *, exist_ok: bool) -> None:
+    """Make directories with their parents; the first that fails is raised, those before it stay.
+
+    Raises:
+        DfsError: the first error.
+    """
+    for start in range(0, len(specs), DIRECTORIES_PER_REQUEST):
+        for outcome in master.make_directories(specs[start : start + DIRECTORIES_PER_REQUEST], exist_ok=exist_ok):
+            error = outcome_error(outcome)
+            if error is not None:
+                raise error

@@ -1,0 +1,101 @@
+"""What the library hands to its callers: results, progress, and the shape of a connection."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dfs_wire.errors import DfsError
+from dfs_wire.messages import ChunkInfo, Entry, NodeInfo, StatusReply
+
+ProgressKind = Literal["start", "bytes", "done", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent:
+    """How far one file is. `bytes_total` is -1 where the source does not tell its size."""
+
+    kind: ProgressKind
+    path: str
+    bytes_done: int
+    bytes_total: int
+
+
+#: Called in the thread that called the library, never by two threads at once. What it raises ends the operation.
+Progress = Callable[[ProgressEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A version that the cluster acknowledged: durable in as many copies as its policy asks for.
+
+    `bytes_sent` leaves out what the cluster held already.
+    """
+
+    path: str
+    version: int
+    size: int
+    digest: bytes
+    bytes_sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class UploadResult:
+    """What became of one file of `upload_many`: exactly one of `uploaded` and `error` is set."""
+
+    source: Path
+    path: str
+    uploaded: Uploaded | None = None
+    error: DfsError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file is stored."""
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """A version that was read in full and verified. `target` is None where it went to a file object."""
+
+    path: str
+    target: Path | None
+    version: int
+    size: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadResult:
+    """What became of one file of `download_many`: exactly one of `downloaded` and `error` is set."""
+
+    path: str
+    target: Path
+    downloaded: Downloaded | None = None
+    error: DfsError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file stands at its target."""
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """One entry in full. `policy_from` is the directory whose policy holds; empty: the cluster's default.
+
+    `chunks` is empty unless they were asked for.
+    """
+
+    entry: Entry
+    copies_wanted: int
+    policy_from: str
+    chunks: list[ChunkInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """The cluster at a glance, and its nodes."""
+
+    reply: StatusReply
+    nodes: list[NodeInfo]

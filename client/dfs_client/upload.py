@@ -1,0 +1,146 @@
+"""One file, or one stream, becomes one version."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+
+from dfs_client.backoff import Cancellation
+from dfs_client.chunking import cuts, stream_chunk_bytes
+from dfs_client.committing import Pending, ReadAgain, commit_files
+from dfs_client.engine import Engine
+from dfs_client.pipeline import ChunkPipeline
+from dfs_client.source import LocalSource, read_full
+from dfs_client.types import Progress, ProgressEvent, ProgressKind, Uploaded
+from dfs_wire.errors import AlreadyExistsError, DfsError, NotFoundError
+from dfs_wire.messages import EXPECT_ABSENT, EXPECT_ANY, FileCommit
+
+#: The permission bits of what has none of its own: streams, and files written through `open`.
+STREAM_MODE = 0o644
+
+
+class Meter:
+    """Turns bytes into progress events. Used by one thread."""
+
+    def __init__(self, progress: Progress | None, path: str, total: int) -> None:
+        self._progress = progress
+        self._path = path
+        self._total = total
+        self._done = 0
+        self.tell("start")
+
+    def tell(self, kind: ProgressKind) -> None:
+        """An event with the bytes so far."""
+        if self._progress is not None:
+            self._progress(ProgressEvent(kind, self._path, self._done, self._total))
+
+    def add(self, count: int) -> None:
+        """So many more bytes are stored."""
+        self._done += count
+        self.tell("bytes")
+
+
+def expectation(clobber: bool) -> int:
+    """What a mutation expects of its target."""
+    return EXPECT_ANY if clobber else EXPECT_ABSENT
+
+
+def refuse_existing(engine: Engine, path: str) -> None:
+    """Spare the transfer where the commit would refuse it anyway; the commit still decides.
+
+    Raises:
+        AlreadyExistsError: the path exists.
+    """
+    try:
+        engine.master.stat(path)
+    except NotFoundError:
+        return
+    raise AlreadyExistsError(f"{path} exists; leave out --no-clobber to replace it, or choose another name")
+
+
+class UploadJob:
+    """One version in the making: filled in order, then committed. Used by one thread; always `close` it."""
+
+    def __init__(self, engine: Engine, path: str, meter: Meter, *, clobber: bool) -> None:
+        self._engine = engine
+        self._path = path
+        self._meter = meter
+        self._expect = expectation(clobber)
+        self._committed = False
+        self._ledger = engine.open_ledger()
+        self.pipeline = ChunkPipeline(engine, path, self._ledger, meter.add)
+
+    def fill(self, read_into: Callable[[memoryview], int], size: int) -> int:
+        """Add a chunk of up to `size` bytes from a source that fills buffers; returns how many it gave."""
+        buffer = self.pipeline.take_buffer(size)
+        try:
+            count = read_into(memoryview(buffer))
+        except BaseException:
+            self.pipeline.give_buffer(buffer)
+            raise
+        if count:
+            self.pipeline.add(buffer, count)
+        else:
+            self.pipeline.give_buffer(buffer)
+        return count
+
+    def commit(self, *, mode: int, mtime_ns: int, read_again: ReadAgain | None = None) -> Uploaded:
+        """Wait until all chunks are stored, then make the version visible.
+
+        Raises:
+            DfsError: nothing is visible.
+        """
+        digest = self.pipeline.finish()
+        size = self.pipeline.size
+        commit = FileCommit(self._path, self._expect, size, digest, mtime_ns, mode, self.pipeline.extents)
+        (result,) = commit_files(self._engine, [Pending(commit, read_again)], self._ledger, Cancellation())
+        if isinstance(result, DfsError):
+            raise result
+        self._committed = True
+        self._meter.tell("done")
+        return Uploaded(self._path, result, size, digest, self.pipeline.bytes_sent)
+
+    def close(self) -> None:
+        """Give up what was not committed. The receipts so far stay for the next try."""
+        if not self._committed:
+            self.pipeline.abort()
+        self._ledger.close()
+
+
+def upload_file(engine: Engine, source: Path, path: str, *, clobber: bool, progress: Progress | None) -> Uploaded:
+    """Store a local file; see `Dfs.upload`."""
+    with LocalSource(source) as local:
+        if not clobber:
+            refuse_existing(engine, path)
+        job = UploadJob(engine, path, Meter(progress, path, local.size), clobber=clobber)
+        try:
+            if not local.regular:
+                return _store_stream(engine, job, local.read_into)
+            for _, length in cuts(local.size):
+                if job.fill(local.read_into, length) < length:
+                    break
+            local.check_unchanged(job.pipeline.size)
+            return job.commit(mode=local.mode, mtime_ns=local.mtime_ns, read_again=local.read_again)
+        finally:
+            job.close()
+
+
+def upload_stream(engine: Engine, stream: BinaryIO, path: str, *, clobber: bool, progress: Progress | None) -> Uploaded:
+    """Store what a file object gives until its end; see `Dfs.upload`."""
+    if not clobber:
+        refuse_existing(engine, path)
+    job = UploadJob(engine, path, Meter(progress, path, -1), clobber=clobber)
+    try:
+        return _store_stream(engine, job, partial(read_full, stream))
+    finally:
+        job.close()
+
+
+def _store_stream(engine: Engine, job: UploadJob, read_into: Callable[[memoryview], int]) -> Uploaded:
+    """What cannot be read twice: each chunk stays in memory until its receipts are here."""
+    for ordinal in count():
+        size = stream_chunk_bytes(ordinal)
+        if job.fill(read_into, size) < size:
+            break
+    return job.commit(mode=STREAM_MODE, mtime_ns=engine.clock.wall_ms() * 1_000_000)
