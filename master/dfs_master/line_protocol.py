@@ -15,7 +15,6 @@ from dfs_master.credentials import Credentials
 from dfs_wire.channel import Dialer
 from dfs_wire.errors import (
     BadCredentialError,
-    ConnectFailedError,
     DfsError,
     InternalError,
     NotAllowedError,
@@ -70,8 +69,6 @@ class LineProtocol:
             line, rest = _read_line(transport, beginning)
             transport.set_deadline(BODY_SECONDS)
             self._serve(transport, line, rest)
-        except ConnectFailedError:
-            raise
         except DfsError as error:
             _refuse(transport, error)
         except Exception:

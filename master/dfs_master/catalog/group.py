@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from dfs_master.catalog.ids import Counters, IdBlocks
+from dfs_master.catalog.models import COPIES_DEFAULT
 from dfs_master.catalog.mutations.base import Context, Mutation, NodeStanding
-from dfs_master.catalog.reader_cluster import COPIES_DEFAULT
 from dfs_master.catalog.requests import apply_once
 from dfs_master.catalog.sqlite import BEGIN_WRITE, DRIVER_ERROR, is_busy, is_full, is_storage_failure
 from dfs_master.catalog.staged_tree import EntryKey
@@ -131,6 +131,7 @@ class GroupWriter:
             ) from error
         committed = Committed(commit_seq, tuple(self._touched))
         self.commit_seq = commit_seq
+        self._ids.keep()
         self._forget()
         self._points("commit.after")
         return committed

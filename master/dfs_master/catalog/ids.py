@@ -39,26 +39,34 @@ class Counters:
 class IdBlocks:
     """Hands out ids of `settings.next_id`, one sequence for all tables.
 
-    The block is reserved in the transaction that first needs it, so it is this process's own only when that
-    transaction commits: whoever rolls one back calls `drop`. Used by the committer's thread.
+    A block is reserved in the transaction that first needs it, so it is this process's own only when that
+    transaction commits: whoever ends a transaction calls `keep` or `drop`. Used by the committer's thread.
     """
 
-    __slots__ = ("_block", "_counters", "_end", "_next")
+    __slots__ = ("_block", "_counters", "_end", "_kept", "_next")
 
     def __init__(self, counters: Counters, block: int = BLOCK) -> None:
         self._counters = counters
         self._block = block
         self._next = 0
         self._end = 0
+        self._kept = True
 
     def take(self) -> int:
         """A number that no row has had before."""
         if self._next == self._end:
             self._next = self._counters.advance("next_id", self._block, FIRST_FREE_ID)
             self._end = self._next + self._block
+            self._kept = False
         self._next += 1
         return self._next - 1
 
+    def keep(self) -> None:
+        """The transaction is durable, and the block with it."""
+        self._kept = True
+
     def drop(self) -> None:
-        """Forget the block: it was perhaps never reserved."""
-        self._next = self._end = 0
+        """Forget a block that this transaction reserved: it was perhaps never written."""
+        if not self._kept:
+            self._next = self._end = 0
+            self._kept = True
