@@ -1,15 +1,17 @@
 """The command `dfs`: it operates clusters. One file a command lies in `commands/`."""
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import version
 from types import FrameType
+from typing import NoReturn
 
 import click
 
-from dfs_client import exit_codes
+from dfs_client.commands.completion import completion_variable
+from dfs_client.exit_codes import EXIT_CODES, run
 from dfs_client.output import Output
 from dfs_deploy.options import HELP_NAMES, json_option, name_option
 from dfs_deploy.session import PROGRAM, Session
@@ -34,49 +36,61 @@ COMMANDS: dict[str, tuple[str, str]] = {
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are needed; listed in the order of the table."""
 
-    def list_commands(self, _ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """All names."""
         return list(COMMANDS)
 
-    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or None."""
         if cmd_name not in COMMANDS:
             return None
         module, attribute = COMMANDS[cmd_name]
         found = getattr(import_module(f"dfs_deploy.commands.{module}"), attribute)
-        return found if isinstance(found, click.Command) else None
+        if not isinstance(found, click.Command):
+            raise TypeError(f"dfs_deploy.commands.{module}.{attribute} is not a command")
+        return found
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Exit codes, at the end of the help."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
 
 
-@click.group(cls=LazyGroup, context_settings=HELP_NAMES)
-@click.version_option(version("dfs"), prog_name=PROGRAM, message="%(prog)s %(version)s")
+@click.group(
+    cls=LazyGroup,
+    name=PROGRAM,
+    params=[json_option(), name_option()],
+    context_settings=HELP_NAMES,
+)
+@click.version_option(package_name="dfs", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Start and operate dfs clusters. `dfs-client` uses them.
+    """Start and operate dfs clusters; `dfs-client` uses them.
 
-    State lies in $DFS_HOME (default: the user's data directory).
-
-    Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 exists or conflict, 5 unavailable, 6 not allowed,
-    7 corrupt, 130 interrupted.
+    State lies in $DFS_HOME, or else in the user's data directory.
     """
 
 
-cli.params += [json_option(), name_option()]
-
-
-def run(arguments: Sequence[str]) -> int:
+def run_program(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code."""
-    output = Output(program=PROGRAM)
-    return exit_codes.run(cli, arguments, PROGRAM, output, Session(output))
+    session = Session(Output(program=PROGRAM))
+    if completion_variable(PROGRAM) in os.environ:
+        cli.main(list(arguments), prog_name=PROGRAM, complete_var=completion_variable(PROGRAM), obj=session)
+    return run(cli, arguments, PROGRAM, session.output, session)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> None:
+def main() -> NoReturn:
     """The program. A polite end (SIGTERM, SIGHUP) takes back a deploy that is under way, as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run_program(sys.argv[1:])
+    except KeyboardInterrupt:  # a second one, while the first was being dealt with
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

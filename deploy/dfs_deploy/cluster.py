@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from dfs_deploy.engine import Engine
 from dfs_deploy.plan import (
     LISTEN_DEFAULT,
+    Change,
     DeployRequest,
     Found,
     SaveSpec,
@@ -24,14 +25,6 @@ from dfs_wire.errors import ConflictError, NotFoundError, UnavailableError, Usag
 
 #: Somebody else may take a port between our look and our start: then a new cluster tries other ones.
 PORT_ATTEMPTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a command did: the cluster as it is now, and the steps that it took (none: nothing was to be done)."""
-
-    spec: ClusterSpec
-    steps: Steps
 
 
 @dataclass(slots=True)

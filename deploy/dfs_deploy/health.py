@@ -1,21 +1,13 @@
-"""Whether a cluster works, seen from outside, as its users see it: through the client library."""
+"""The questions that `deploy` asks a cluster about its health."""
 
-import io
-import secrets
-from contextlib import closing
 from typing import Protocol
-
-from dfs_client.api import Dfs, connect
 
 from dfs_deploy.spec import ClusterSpec
 from dfs_deploy.state import Credentials
-from dfs_wire.errors import CorruptError, UnavailableError
-
-SELF_TEST_BYTES = 256 * 1024
 
 
 class Health(Protocol):
-    """The questions that `deploy` asks a cluster."""
+    """Whether a cluster works. Used by one thread."""
 
     def master_answers(self, spec: ClusterSpec, credentials: Credentials) -> bool:
         """Whether the master answers this cluster's keys."""
@@ -32,45 +24,3 @@ class Health(Protocol):
             DfsError: one of the steps failed.
         """
         ...
-
-
-class ClientHealth:
-    """`Health` through `dfs_client`. Holds no connection between two questions."""
-
-    def master_answers(self, spec: ClusterSpec, credentials: Credentials) -> bool:
-        """A wrong key or another cluster at that port is an error, not a no."""
-        try:
-            with closing(connect_as_operator(spec, credentials)) as dfs:
-                dfs.status()
-        except UnavailableError:
-            return False
-        return True
-
-    def live_nodes(self, spec: ClusterSpec, credentials: Credentials, since_ms: int) -> dict[str, int]:
-        """A node that the master only remembers as live was not heard of since its process was started."""
-        try:
-            with closing(connect_as_operator(spec, credentials)) as dfs:
-                nodes = dfs.status().nodes
-        except UnavailableError:
-            return {}
-        return {node.name: node.id for node in nodes if node.state == "live" and node.last_seen_at_ms >= since_ms}
-
-    def self_test(self, spec: ClusterSpec, credentials: Credentials) -> None:
-        """The file has random bytes, so that no chunk of it is stored already."""
-        path = f"/.dfs-self-test-{secrets.token_hex(8)}"
-        content = secrets.token_bytes(SELF_TEST_BYTES)
-        with closing(connect_as_operator(spec, credentials)) as dfs:
-            try:
-                dfs.upload(io.BytesIO(content), path)
-                back = io.BytesIO()
-                dfs.download(path, back)
-            finally:
-                if dfs.exists(path):
-                    dfs.remove(path)
-        if back.getvalue() != content:
-            raise CorruptError(f"Cluster {spec.name!r} gave other bytes back than it was given; look at `dfs logs`.")
-
-
-def connect_as_operator(spec: ClusterSpec, credentials: Credentials) -> Dfs:
-    """The master and key are named outright: the environment of whoever deploys must not lead elsewhere."""
-    return connect(master=spec.master_address, key=credentials.admin_key)

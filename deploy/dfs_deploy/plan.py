@@ -120,6 +120,14 @@ Step = (
 Steps = tuple[Step, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a command did: the cluster as it is now, and the steps that it took (none: nothing was to be done)."""
+
+    spec: ClusterSpec
+    steps: Steps
+
+
 # -- What is wanted ---------------------------------------------------------------------------------------------
 
 

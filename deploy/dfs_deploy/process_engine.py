@@ -17,6 +17,7 @@ from dfs_deploy.processes import Process, ProcessTable, is_daemon
 from dfs_deploy.programs import MASTER_PROGRAM, NODE_PROGRAM, daemon_environment, program_command
 from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec, join_address
 from dfs_deploy.state import PRIVATE_MODE, ClusterPaths, Credentials, StateStore
+from dfs_deploy.volume_identity import has_joined
 from dfs_runtime.clock import Clock, Deadline
 from dfs_runtime.files import fsync_directory, make_directory, write_secret
 from dfs_wire.errors import ConflictError, DfsError, InternalError, TimedOutError
@@ -24,6 +25,7 @@ from dfs_wire.errors import ConflictError, DfsError, InternalError, TimedOutErro
 STOP_SECONDS = 10.0
 KILL_SECONDS = 10.0
 INIT_SECONDS = 60.0
+EXEC_SECONDS = 5.0
 #: Raw output of a role is small; a crash loop must not fill a disk with it.
 OUTPUT_BYTES_MAX = 1024 * 1024
 _LAST_WORDS_LINES = 20
@@ -71,7 +73,7 @@ class ProcessEngine:
     def look(self, spec: ClusterSpec) -> Found:
         """What is there: directories, and processes by pid file or, failing that, by their command line."""
         paths = self._store.paths(spec.name)
-        joined = (node.name for node in spec.nodes if (paths.volume(node.name) / "identity").exists())
+        joined = (node.name for node in spec.nodes if has_joined(paths.volume(node.name)))
         return Found(
             master_initialised=paths.master_data.is_dir(),
             running=frozenset(self._find(spec, spec.roles)),
@@ -143,6 +145,7 @@ class ProcessEngine:
         arguments = ["--volume", str(paths.volume(node.name)), "--name", node.name, "--master", spec.master_address]
         arguments += ["--listen", join_address(spec.listen, node.port), "--log-file", str(paths.log(node.name))]
         if spec.is_wildcard:
+            arguments += ["--cluster-address", join_address(spec.local_host, node.port)]
             arguments += ["--public-address", join_address(spec.shared_host, node.port)]
         if node.id is None:
             arguments += ["--join-token-file", str(paths.join_token)]
@@ -170,10 +173,23 @@ class ProcessEngine:
                 env=daemon_environment(self._environ, self._home),
             )
         self._children[child.pid] = child
-        process = self._table.read(child.pid)
+        process = self._await_command_line(child.pid)
         if process is not None:
             note = msgspec.json.encode(_PidFile(process.pid, process.started_ticks))
             write_secret(paths.pid(role), note + b"\n")
+
+    def _await_command_line(self, pid: int) -> Process | None:
+        """The new process; None when it died at once.
+
+        The kernel tells of a successful start a moment before it shows the command line, and without that nobody
+        who looks takes the process for ours.
+        """
+        deadline = Deadline(self._clock, EXEC_SECONDS)
+        while (process := self._table.read(pid)) is not None and not any(process.arguments):
+            if deadline.passed():
+                break
+            self._clock.sleep(0.001)
+        return process
 
     def _run(self, command: list[str], seconds: float) -> bytes:
         """Run a program to its end and give its standard output.
@@ -226,9 +242,9 @@ class ProcessEngine:
         self._children = {pid: child for pid, child in self._children.items() if child.poll() is None}
 
     def discard_unjoined(self, spec: ClusterSpec, node: NodeSpec) -> bool:
-        """Delete a node's directory and logs unless its volume has an identity."""
+        """Delete a node's directory and logs unless a master ever gave its volume an id."""
         paths = self._store.paths(spec.name)
-        if (paths.volume(node.name) / "identity").exists():
+        if has_joined(paths.volume(node.name)):
             return False
         shutil.rmtree(paths.node_root(node.name), ignore_errors=True)
         for path in paths.logs.glob(f"{node.name}.*"):

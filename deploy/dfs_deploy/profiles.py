@@ -13,6 +13,7 @@ from dfs_client.profile import (
 from dfs_deploy.spec import ClusterSpec, join_address
 from dfs_deploy.state import Credentials
 from dfs_wire.errors import DfsError
+from dfs_wire.messages import AddressSet
 
 
 def profile_of(spec: ClusterSpec, credentials: Credentials) -> Profile:
@@ -23,6 +24,8 @@ def profile_of(spec: ClusterSpec, credentials: Credentials) -> Profile:
         cluster_id=credentials.cluster_id,
         client_key=credentials.client_key,
         admin_key=credentials.admin_key,
+        # Behind a wildcard the public addresses are for other machines, and may not even resolve on this one.
+        address_set=AddressSet.CLUSTER if spec.is_wildcard else AddressSet.PUBLIC,
     )
 
 

@@ -3,9 +3,8 @@
 import json
 from typing import Any
 
-from dfs_deploy.cluster import Change
 from dfs_deploy.engine import LogLine
-from dfs_deploy.plan import Found, StartNode
+from dfs_deploy.plan import Change, Found, StartNode
 from dfs_deploy.spec import ClusterSpec
 
 #: Fields of a log record that stand in every line's beginning.

@@ -50,8 +50,8 @@ class Session:
     @cached_property
     def operator(self) -> "Operator":
         """What changes clusters."""
+        from dfs_deploy.client_health import ClientHealth
         from dfs_deploy.cluster import Operator
-        from dfs_deploy.health import ClientHealth
         from dfs_deploy.process_engine import ProcessEngine
         from dfs_deploy.profiles import ProfileBook
         from dfs_deploy.run import Surroundings

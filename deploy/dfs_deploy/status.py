@@ -7,7 +7,7 @@ from dfs_client.api import Dfs, connect
 
 from dfs_client.display import human_bytes, utc_time
 from dfs_client.output import Column, Output
-from dfs_deploy.health import connect_as_operator
+from dfs_deploy.client_health import connect_as_operator
 from dfs_deploy.session import Session
 from dfs_wire.errors import UnavailableError
 from dfs_wire.messages import NodeInfo, StatusReply

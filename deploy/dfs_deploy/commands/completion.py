@@ -1,22 +1,30 @@
-"""`dfs completion`: the script that lets a shell complete commands and options."""
+"""`dfs completion`: scripts that make a shell complete commands and options."""
 
 import click
+from click.shell_completion import ShellComplete, get_completion_class
 
+from dfs_client.commands.completion import completion_variable
 from dfs_deploy.options import PlainCommand, pass_session
 from dfs_deploy.session import PROGRAM, Session
+from dfs_wire.errors import UsageError
+
+_SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(cls=PlainCommand)
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(_SHELLS))
 @pass_session
 def completion(session: Session, shell: str) -> None:
-    """Print the completion script for SHELL; for bash: `eval "$(dfs completion bash)"`."""
-    from click.shell_completion import get_completion_class
+    r"""Print the completion script of a shell.
 
-    from dfs_wire.errors import UsageError
-
+    \b
+    bash: eval "$(dfs completion bash)"            in ~/.bashrc
+    zsh:  eval "$(dfs completion zsh)"             in ~/.zshrc
+    fish: dfs completion fish | source             in ~/.config/fish/config.fish
+    """
     kind = get_completion_class(shell)
-    root = click.get_current_context().find_root().command
     if kind is None:
-        raise UsageError(f"There is no completion for {shell}.")
-    session.output.line(kind(root, {}, PROGRAM, "_DFS_COMPLETE").source())
+        raise UsageError(f"There is no completion for {shell}; use one of {', '.join(_SHELLS)}.")
+    script = kind(click.get_current_context().find_root().command, {}, PROGRAM, completion_variable(PROGRAM))
+    # The base class's method: bash's own starts a bash to ask for its version.
+    session.output.line(ShellComplete.source(script))

@@ -1,0 +1,225 @@
+"""Fakes around the deploy module: an engine, a health check and profiles that only remember."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dfs_deploy.cluster import Operator
+from dfs_deploy.engine import LogLine
+from dfs_deploy.plan import Found
+from dfs_deploy.run import Surroundings
+from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec
+from dfs_deploy.state import Credentials, StateStore
+from dfs_runtime.clock import ManualClock
+from dfs_wire.errors import CorruptError
+
+CREDENTIALS = Credentials(cluster_id="c1", client_key="aa", admin_key="bb", join_token="cc")
+
+
+def make_spec(name: str = "demo", nodes: int = 3, *, joined: bool = False, **changes: object) -> ClusterSpec:
+    """A cluster on ports 5000, 5001, ...; `joined`: its nodes have the ids 1, 2, ..."""
+    settled: dict[str, object] = {
+        "name": name,
+        "engine": "process",
+        "copies": 2,
+        "listen": "127.0.0.1",
+        "master_port": 5000,
+        "nodes": tuple(NodeSpec(n, 5000 + n, n if joined else None) for n in range(1, nodes + 1)),
+    }
+    return ClusterSpec(**(settled | changes))  # type: ignore[arg-type]
+
+
+@dataclass
+class FakeEngine:
+    """An engine whose roles run when told to, except those in `broken`."""
+
+    store: StateStore
+    name: str = "process"
+    running: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    #: `cluster/role`.
+    joined: set[str] = field(default_factory=set)
+    calls: list[str] = field(default_factory=list)
+
+    def look(self, spec: ClusterSpec) -> Found:
+        """What runs and what is on disk."""
+        return Found(
+            master_initialised=self.store.paths(spec.name).master_data.exists(),
+            running=frozenset(self.running & set(spec.roles)),
+            joined=frozenset(role for role in spec.roles if f"{spec.name}/{role}" in self.joined),
+        )
+
+    def initialise_master(self, spec: ClusterSpec) -> None:
+        """Keep keys."""
+        self.calls.append("init")
+        self.store.paths(spec.name).master_data.mkdir()
+        self.store.save_credentials(spec.name, CREDENTIALS)
+
+    def start_master(self, spec: ClusterSpec) -> None:
+        """Run, unless broken."""
+        self._start(MASTER)
+
+    def start_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
+        """Run and join, unless broken."""
+        self._start(node.name)
+        if node.name in self.running:
+            self.joined.add(f"{spec.name}/{node.name}")
+
+    def _start(self, role: str) -> None:
+        self.calls.append(f"start {role}")
+        if role not in self.broken:
+            self.running.add(role)
+
+    def stop(self, spec: ClusterSpec, roles: Sequence[str]) -> None:
+        """Run no more."""
+        self.calls.append(f"stop {' '.join(roles)}")
+        self.running -= set(roles)
+
+    def last_words(self, spec: ClusterSpec, role: str) -> str:
+        """Something."""
+        return "it fell over"
+
+    def discard_unjoined(self, spec: ClusterSpec, node: NodeSpec) -> bool:
+        """Only what never joined."""
+        self.calls.append(f"discard {node.name}")
+        return f"{spec.name}/{node.name}" not in self.joined
+
+    def remove(self, spec: ClusterSpec) -> None:
+        """Forget everything."""
+        self.calls.append("remove")
+        self.store.forget(spec.name)
+
+    def run_master_command(self, spec: ClusterSpec, arguments: Sequence[str]) -> int:
+        """Done."""
+        self.calls.append(" ".join(arguments))
+        return 0
+
+    def log_tail(self, spec: ClusterSpec, role: str, lines: int) -> list[LogLine]:
+        """One line."""
+        return [LogLine(role, '{"at": "2026-01-01", "message": "hello"}')][:lines]
+
+    def follow_logs(self, spec: ClusterSpec, roles: Sequence[str], lines: int) -> Iterator[LogLine]:
+        """One line a role."""
+        for role in roles:
+            yield from self.log_tail(spec, role, lines)
+
+
+@dataclass
+class FakeHealth:
+    """Believes the engine; `deaf` nodes run and never get live, and with `corrupt` the self-test fails."""
+
+    engine: FakeEngine
+    deaf: set[str] = field(default_factory=set)
+    corrupt: bool = False
+    tests: int = 0
+
+    def master_answers(self, spec: ClusterSpec, credentials: Credentials) -> bool:
+        """It does when it runs."""
+        return MASTER in self.engine.running
+
+    def live_nodes(self, spec: ClusterSpec, credentials: Credentials, since_ms: int) -> dict[str, int]:
+        """Every running node is live; its id is its number."""
+        live = [node for node in spec.nodes if node.name in self.engine.running - self.deaf]
+        return {node.name: node.number for node in live}
+
+    def self_test(self, spec: ClusterSpec, credentials: Credentials) -> None:
+        """Count."""
+        self.tests += 1
+        if self.corrupt:
+            raise CorruptError("other bytes came back")
+
+
+@dataclass
+class FakeProfiles:
+    """Profiles in memory: name -> master's address."""
+
+    known: dict[str, str] = field(default_factory=dict)
+    chosen: str | None = None
+
+    def exists(self, name: str) -> bool:
+        """Whether it is known."""
+        return name in self.known
+
+    def is_current(self, spec: ClusterSpec, credentials: Credentials) -> bool:
+        """Whether it leads to the cluster."""
+        return self.known.get(spec.name) == spec.master_address
+
+    def write(self, spec: ClusterSpec, credentials: Credentials) -> None:
+        """Keep."""
+        self.known[spec.name] = spec.master_address
+
+    def remove(self, name: str) -> None:
+        """Forget."""
+        self.known.pop(name, None)
+
+    def choose(self, name: str) -> None:
+        """Use by default."""
+        self.chosen = name
+
+
+class Bench:
+    """An operator over fakes; `taken` are ports of other programs."""
+
+    def __init__(self, home: Path) -> None:
+        self.clock = ManualClock()
+        self.store = StateStore(home, self.clock)
+        self.engine = FakeEngine(self.store)
+        self.health = FakeHealth(self.engine)
+        self.profiles = FakeProfiles()
+        self.taken: set[int] = set()
+        self.said: list[str] = []
+        around = Surroundings(
+            store=self.store,
+            profiles=self.profiles,
+            health=self.health,
+            clock=self.clock,
+            progress=self.said.append,
+        )
+        self.operator = Operator(around, {"process": self.engine}, lambda _host, port: port not in self.taken)
+
+
+FAKE_DAEMON = """\
+import json, signal, sys, time
+arguments = sys.argv[1:]
+if arguments and arguments[0] == "init":
+    import pathlib
+    data = pathlib.Path(arguments[arguments.index("--data") + 1])
+    data.mkdir()
+    print(json.dumps({"cluster_id": "c1", "client_key": "aa", "admin_key": "bb", "join_token": "cc"}))
+    sys.exit(0)
+if arguments and arguments[0] == "db":
+    print("db", *arguments[1:])
+    sys.exit(7)
+if "--stubborn" in open(__file__ + ".mode").read():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("began", flush=True)
+if "--dies" in open(__file__ + ".mode").read():
+    sys.exit("dfs-node: Port 5001 is taken.")
+while True:
+    time.sleep(60)
+"""
+
+
+def fake_programs(directory: Path, mode: str = "") -> dict[str, list[str]]:
+    """Scripts named as the daemons are, which only wait; their command lines. `mode`: `--stubborn` or `--dies`."""
+    commands: dict[str, list[str]] = {}
+    for program in ("dfs-master", "dfs-node"):
+        script = directory / program
+        script.write_text(FAKE_DAEMON)
+        Path(f"{script}.mode").write_text(mode)
+        commands[program] = [sys.executable, str(script)]
+    return commands
+
+
+def pid_alive(pid: int) -> bool:
+    """Whether a process of that number lives (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def descriptors_of(pid: int) -> dict[int, str]:
+    """What the open files of a process are, by number."""
+    return {int(path.name): str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}

@@ -1,0 +1,246 @@
+"""The commands on clusters, over fakes: what they do, and what they take back."""
+
+from pathlib import Path
+
+import pytest
+from tests.support.deploy import Bench, make_spec
+
+from dfs_deploy.plan import DeployRequest
+from dfs_wire.errors import (
+    ConflictError,
+    CorruptError,
+    NotFoundError,
+    TimedOutError,
+    UnavailableError,
+    UsageError,
+)
+
+DEMO = DeployRequest(name="demo")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """An operator over fakes."""
+    return Bench(tmp_path)
+
+
+def test_deploy_makes_a_cluster_that_was_tested(bench: Bench) -> None:
+    """All roles run, a file went through, the profile is there and is the default, ids are kept."""
+    change = bench.operator.deploy(DEMO)
+    assert change.spec == make_spec(joined=True) == bench.store.load("demo")
+    assert bench.engine.running == {"master", "node-1", "node-2", "node-3"}
+    assert bench.health.tests == 1
+    assert bench.profiles.known == {"demo": "127.0.0.1:5000"}
+    assert bench.profiles.chosen == "demo"
+
+
+def test_deploying_twice_changes_nothing(bench: Bench) -> None:
+    """No call reaches the engine the second time."""
+    bench.operator.deploy(DEMO)
+    bench.engine.calls.clear()
+    assert bench.operator.deploy(DEMO).steps == ()
+    assert bench.engine.calls == []
+    assert bench.health.tests == 1
+
+
+def test_dead_roles_are_started_over_their_data(bench: Bench) -> None:
+    """The master is not made again."""
+    bench.operator.deploy(DEMO)
+    bench.engine.running.clear()
+    bench.engine.calls.clear()
+    bench.operator.deploy(DEMO)
+    assert bench.engine.calls == ["start master", "start node-1", "start node-2", "start node-3"]
+
+
+@pytest.mark.parametrize("broken", ["master", "node-1", "node-3"])
+def test_a_new_cluster_that_cannot_start_leaves_nothing(bench: Bench, broken: str) -> None:
+    """No process, no directory, no profile; the error names the role and its last words."""
+    bench.engine.broken.add(broken)
+    with pytest.raises(UnavailableError, match=f"{broken} .*it fell over"):
+        bench.operator.deploy(DEMO)
+    assert bench.engine.running == set()
+    assert bench.store.names() == []
+    assert not bench.store.paths("demo").root.exists()
+    assert bench.profiles.known == {}
+    assert bench.profiles.chosen is None
+
+
+def test_a_node_that_never_gets_live_ends_the_wait(bench: Bench) -> None:
+    """A deadline, not for ever; and then the way back."""
+    bench.health.deaf.add("node-2")
+    with pytest.raises(TimedOutError, match="node-2"):
+        bench.operator.deploy(DEMO)
+    assert bench.store.names() == []
+
+
+def test_a_cluster_that_gives_other_bytes_back_is_not_delivered(bench: Bench) -> None:
+    """A failed self-test is a failed deploy."""
+    bench.health.corrupt = True
+    with pytest.raises(CorruptError):
+        bench.operator.deploy(DEMO)
+    assert bench.engine.running == set()
+    assert bench.store.names() == []
+
+
+def test_ctrl_c_takes_back_what_was_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted deploy is undone as a failed one is."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.health, "self_test", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench.operator.deploy(DEMO)
+    assert bench.engine.running == set()
+    assert bench.store.names() == []
+
+
+def test_a_failed_growth_leaves_the_cluster_as_it_was(bench: Bench) -> None:
+    """Only the new nodes end; the old ones never stopped, and the description is the old one."""
+    before = bench.operator.deploy(DEMO).spec
+    bench.engine.broken.add("node-5")
+    bench.engine.calls.clear()
+    with pytest.raises(UnavailableError, match="node-5"):
+        bench.operator.deploy(DeployRequest(name="demo", nodes=5))
+    assert bench.store.load("demo") == before
+    assert bench.engine.running == {"master", "node-1", "node-2", "node-3"}
+    assert bench.engine.calls == [
+        "start node-4",
+        "start node-5",
+        "stop node-4 node-5",
+        "discard node-4",
+        "discard node-5",
+    ]
+    assert bench.profiles.known == {"demo": "127.0.0.1:5000"}
+
+
+def test_roles_that_run_again_stay_when_another_cannot(bench: Bench) -> None:
+    """Ending the master and two good nodes because of the third would help nobody who has data there."""
+    bench.operator.deploy(DEMO)
+    bench.engine.running.clear()
+    bench.engine.broken.add("node-3")
+    with pytest.raises(UnavailableError, match="node-3"):
+        bench.operator.deploy(DEMO)
+    assert bench.engine.running == {"master", "node-1", "node-2"}
+    assert bench.store.names() == ["demo"]
+
+
+def test_the_error_survives_an_undo_that_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be taken back is said beside it."""
+    bench.health.corrupt = True
+
+    def stuck(*_: object) -> None:
+        raise TimedOutError("node-1 cannot be ended")
+
+    monkeypatch.setattr(bench.engine, "stop", stuck)
+    with pytest.raises(CorruptError):
+        bench.operator.deploy(DEMO)
+    assert bench.said[-1] == "not everything could be taken back: node-1 cannot be ended"
+
+
+def test_two_clusters_get_ports_of_their_own(bench: Bench) -> None:
+    """Also when the first one is stopped and its ports are free at the moment."""
+    bench.operator.deploy(DEMO)
+    bench.operator.stop("demo")
+    bench.taken.add(5004)
+    assert bench.operator.deploy(DeployRequest(name="two", nodes=2)).spec.ports == {5005, 5006, 5007}
+
+
+def test_a_growth_takes_free_ports_behind_its_own(bench: Bench) -> None:
+    """The node's port is nobody else's."""
+    bench.operator.deploy(DEMO)
+    bench.taken.add(5004)
+    assert bench.operator.scale("demo", 4).spec.nodes[3].port == 5005
+
+
+def test_a_port_lost_between_look_and_start_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new cluster without --port tries other ports when another program was faster."""
+    start_master = bench.engine.start_master
+
+    def somebody_is_faster(spec) -> None:  # noqa: ANN001
+        if spec.master_port == 5000:
+            bench.taken.add(5000)
+            return
+        start_master(spec)
+
+    monkeypatch.setattr(bench.engine, "start_master", somebody_is_faster)
+    assert bench.operator.deploy(DEMO).spec.master_port == 5001
+
+
+def test_a_lost_port_that_was_asked_for_is_an_error(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who names a port gets that one or none."""
+    monkeypatch.setattr(bench.engine, "start_master", lambda _spec: bench.taken.add(7000))
+    with pytest.raises(UnavailableError):
+        bench.operator.deploy(DeployRequest(name="demo", port=7000))
+    assert bench.store.names() == []
+
+
+def test_a_new_cluster_never_goes_where_something_else_is(bench: Bench) -> None:
+    """Its rollback would delete that."""
+    foreign = bench.store.paths("demo").root / "precious"
+    foreign.mkdir(parents=True)
+    with pytest.raises(ConflictError, match="is no cluster"):
+        bench.operator.deploy(DEMO)
+    assert foreign.exists()
+
+
+def test_the_profile_of_another_cluster_is_not_overwritten(bench: Bench) -> None:
+    """An imported profile has a name that only its owner gives away."""
+    bench.profiles.known["demo"] = "elsewhere:5000"
+    with pytest.raises(ConflictError, match="profile"):
+        bench.operator.deploy(DEMO)
+    assert bench.profiles.known == {"demo": "elsewhere:5000"}
+    assert bench.store.names() == []
+
+
+@pytest.mark.parametrize("engine", ["docker"])
+def test_an_engine_that_does_not_exist_is_a_usage_error(bench: Bench, engine: str) -> None:
+    """The sentence says so and names those that do."""
+    with pytest.raises(UsageError, match="This version has no docker engine"):
+        bench.operator.deploy(DeployRequest(name="demo", engine=engine))
+
+
+def test_stop_and_start_keep_everything(bench: Bench) -> None:
+    """Nodes stop before the master; starting takes up the same cluster."""
+    spec = bench.operator.deploy(DEMO).spec
+    bench.engine.calls.clear()
+    bench.operator.stop("demo")
+    assert bench.engine.calls == ["stop node-1 node-2 node-3", "stop master"]
+    assert bench.operator.stop("demo").steps == ()
+    assert bench.operator.start("demo").spec == spec
+    assert bench.operator.start("demo").steps == ()
+
+
+def test_destroy_keeps_the_data_and_deploy_brings_it_back(bench: Bench) -> None:
+    """The profile goes; engine, ports and ids come back with deploy, and not with start or scale."""
+    spec = bench.operator.deploy(DEMO).spec
+    bench.operator.destroy("demo", delete_data=False)
+    assert bench.profiles.known == {}
+    assert bench.store.load("demo").destroyed
+    with pytest.raises(NotFoundError):
+        bench.operator.start("demo")
+    with pytest.raises(NotFoundError):
+        bench.operator.scale("demo", 4)
+    bench.engine.calls.clear()
+    assert bench.operator.deploy(DEMO).spec == spec
+    assert "init" not in bench.engine.calls
+    assert bench.profiles.known == {"demo": "127.0.0.1:5000"}
+
+
+def test_destroy_with_delete_data_leaves_nothing(bench: Bench) -> None:
+    """The name is free again."""
+    bench.operator.deploy(DEMO)
+    bench.operator.destroy("demo", delete_data=True)
+    assert bench.store.names() == []
+    assert bench.engine.running == set()
+    with pytest.raises(NotFoundError):
+        bench.operator.destroy("demo", delete_data=True)
+
+
+def test_commands_on_a_cluster_that_is_not_there(bench: Bench) -> None:
+    """One error for all."""
+    for command in (bench.operator.start, bench.operator.stop):
+        with pytest.raises(NotFoundError):
+            command("nope")
+    with pytest.raises(NotFoundError):
+        bench.operator.scale("nope", 3)
