@@ -1,9 +1,12 @@
 """Opening the metadata database. Transactions are begun by hand everywhere; see `sqlite` for what a connection is."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from dfs_master.catalog import sqlite
@@ -50,3 +53,20 @@ def connect_raw(engine: Engine) -> DBAPIConnection:
     if connection is None:
         raise RuntimeError("a fresh connection was closed already")
     return connection
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the driver's errors into ours, for commands on the file; the committer judges its errors itself.
+
+    Raises:
+        CorruptError, UnavailableError, NoSpaceError: as the driver's error says.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error.orig, sqlite.DRIVER_ERROR):
+            raise sqlite.translated(error.orig) from error
+        raise
+    except sqlite.DRIVER_ERROR as error:
+        raise sqlite.translated(error) from error

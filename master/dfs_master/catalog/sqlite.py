@@ -15,7 +15,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from dfs_wire.errors import SchemaError
+from dfs_wire.errors import CorruptError, DfsError, NoSpaceError, SchemaError, UnavailableError
 
 #: What statements are compiled for.
 DIALECT: Dialect = sqlite_dialect()
@@ -55,7 +55,11 @@ class CheckpointResult(NamedTuple):
 def database_url(path: Path, *, read_only: bool) -> URL:
     """The address of a database file, which exists: a lost one must not become an empty one."""
     mode = "ro" if read_only else "rw"
-    return URL.create("sqlite", database=f"file:{quote(str(path.absolute()))}", query={"mode": mode, "uri": "true"})
+    return URL.create("sqlite", database=_uri(path, mode), query={"uri": "true"})
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"file:{quote(str(path.absolute()))}?mode={mode}"
 
 
 #: Transactions are ours: the driver sends no BEGIN of its own, neither before an INSERT nor around DDL.
@@ -66,17 +70,17 @@ def prepare(connection: DBAPIConnection, *, read_only: bool) -> None:
     """Set a fresh connection up, and refuse one that would acknowledge what is not durable.
 
     Raises:
-        SchemaError: the file is no database, or does not keep a write-ahead log with full synchronisation.
+        SchemaError: it does not keep a write-ahead log with full synchronisation.
+        CorruptError: the file is no database, or a damaged one.
+        UnavailableError: it is locked, or the disk fails.
     """
     try:
         for pragma in _PRAGMAS:
             _fetch(connection, pragma)
         ((journal,),) = _fetch(connection, "PRAGMA journal_mode" if read_only else "PRAGMA journal_mode = WAL")
         ((synchronous,),) = _fetch(connection, "PRAGMA synchronous")
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError as error:
-        raise SchemaError(f"the metadata database cannot be read ({error}); restore a backup of it") from error
+    except sqlite3.Error as error:
+        raise translated(error) from error
     if not read_only and (journal != "wal" or synchronous != _FULL):
         raise SchemaError(
             f"the metadata database runs with journal_mode {journal} and synchronous {synchronous}, not wal and full;"
@@ -102,13 +106,12 @@ def backup(source: Path, target: Path) -> None:
     """Copy a database, in use or not, as of one moment. `target` must not exist; it is fsynced, mode 0600.
 
     Raises:
-        OSError, sqlite3.Error: `target` may hold a part; the caller removes it.
+        OSError, DfsError: `target` may hold a part; the caller removes it.
     """
     descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        uri = f"file:{quote(str(source.absolute()))}?mode=ro"
         with (
-            closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_MS / 1000)) as reading,
+            closing(sqlite3.connect(_uri(source, "ro"), uri=True, timeout=_BUSY_MS / 1000)) as reading,
             closing(sqlite3.connect(target, isolation_level=None)) as writing,
         ):
             # All pages in one step: the source is in WAL, so its writers do not wait, and the copy needs no restart.
@@ -116,6 +119,8 @@ def backup(source: Path, target: Path) -> None:
             # One file, no log beside it: a copy is moved and kept by people. Opening it for service turns WAL on again.
             writing.execute("PRAGMA journal_mode = DELETE").fetchall()
         os.fsync(descriptor)
+    except sqlite3.Error as error:
+        raise translated(error) from error
     finally:
         os.close(descriptor)
 
@@ -182,6 +187,18 @@ def _utc_text(element: UtcText, compiler: SQLCompiler, **options: object) -> str
 @compiles(OctalText, "sqlite")
 def _octal_text(element: OctalText, compiler: SQLCompiler, **options: object) -> str:
     return f"printf('%04o', {compiler.process(element.clauses, **options)})"
+
+
+def translated(error: sqlite3.Error) -> DfsError:
+    """The driver's error as one of ours, for whoever works on the file outside a serving master."""
+    if is_busy(error):
+        return UnavailableError("the metadata database is in use by another process; end it, or try again")
+    if is_full(error):
+        return NoSpaceError("the disk below the metadata database is full; make room")
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return CorruptError(f"the metadata database is damaged ({error}); restore a backup of it")
+    return UnavailableError(f"the metadata database cannot be used ({error}); look at its disk and its permissions")
 
 
 def is_busy(error: BaseException) -> bool:

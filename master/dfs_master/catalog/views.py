@@ -82,7 +82,7 @@ def _files() -> Select[*tuple[object, ...]]:
             func.coalesce(func.nullif(tree.c.path, ""), "/").label("path"),
             Entry.kind,
             func.coalesce(Version.size, 0).label("size"),
-            HexText(Version.digest).label("digest"),
+            func.nullif(HexText(Version.digest), "").label("digest"),
             UtcText(func.coalesce(Version.mtime_ns, Entry.mtime_ns) // _MS_NS).label("mtime"),
             OctalText(func.coalesce(Version.mode, Entry.mode)).label("mode"),
             Version.id.label("version"),
