@@ -75,6 +75,8 @@ VERSION_GRACE_SECONDS = 3_600
 HEARTBEAT_SECONDS = 3.0
 SUSPECT_SECONDS = 15.0
 DEAD_SECONDS = 120.0
+#: A node that announced its stop (a reboot, an upgrade) is given this long to come back.
+LEFT_SECONDS = 1_800.0
 #: A node that heard nothing from its master for this long takes no tickets: it no longer knows the time.
 NODE_BLIND_SECONDS = 300.0
 
@@ -89,7 +91,7 @@ def _check_relations() -> None:
         "outcomes outlive receipts": RECEIPT_SECONDS < REQUEST_MEMORY_SECONDS,
         "old versions outlive a ticket": TICKET_SECONDS + 60 <= VERSION_GRACE_SECONDS,
         "hops give up in order": list(STREAM_SECONDS_BY_HOP) == sorted(STREAM_SECONDS_BY_HOP, reverse=True),
-        "suspect before dead": HEARTBEAT_SECONDS < SUSPECT_SECONDS < DEAD_SECONDS,
+        "suspect before dead": HEARTBEAT_SECONDS < SUSPECT_SECONDS < DEAD_SECONDS < LEFT_SECONDS,
     }
     broken = [claim for claim, holds in relations.items() if not holds]
     if broken:

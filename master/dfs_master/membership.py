@@ -10,7 +10,7 @@ was told, but it is shown as suspect or dead while it lasts.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from dfs_wire.limits import DEAD_SECONDS, SUSPECT_SECONDS
+from dfs_wire.limits import DEAD_SECONDS, LEFT_SECONDS, SUSPECT_SECONDS
 from dfs_wire.messages import AddressSet, VolumeState
 
 LIVE = "live"
@@ -37,6 +37,8 @@ class KnownNode:
     filesystem_id: str = ""
     volume_state: VolumeState = VolumeState.OK
     draining: bool = False
+    #: It said that it stops on purpose: no new data at once, but patience before it is dead.
+    leaving: bool = False
     heard_at: float = 0.0
     #: Since this master started; before that nothing is known but the node's row.
     heard: bool = False
@@ -74,6 +76,8 @@ class Timing:
 
     suspect_seconds: float = SUSPECT_SECONDS
     dead_seconds: float = DEAD_SECONDS
+    #: The same after an announced stop.
+    left_seconds: float = LEFT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +91,9 @@ class StateChange:
 def observed_state(node: KnownNode, now: float, timing: Timing) -> str:
     """The state that silence, the volume and the operator's word amount to."""
     silent = now - node.heard_at
-    if silent >= timing.dead_seconds:
+    if silent >= (timing.left_seconds if node.leaving else timing.dead_seconds):
         return DEAD
-    if silent >= timing.suspect_seconds or not node.heard:
+    if silent >= timing.suspect_seconds or node.leaving or not node.heard:
         # A master that just started believes nobody to be dead, and nobody to be there.
         return DEAD if node.state == DEAD else SUSPECT
     if node.volume_state is VolumeState.FAILED:

@@ -73,6 +73,7 @@ class NodeRegistry:
                 used_bytes=beat.used_bytes,
                 free_bytes=beat.free_bytes,
                 volume_state=beat.volume_state,
+                leaving=beat.leaving,
             )
             self._nodes = MappingProxyType({**self._nodes, node.id: fresh})
             due = now - self._written_at.get(node.id, 0.0) >= ROW_SECONDS

@@ -122,6 +122,11 @@ class Committer:
         if not self._thread.is_alive():
             self._connection.close()
 
+    def serve_waiting(self) -> None:
+        """Serve what waits now, in the caller's thread: the simulation's way, never beside `start`."""
+        while self._queue:
+            self._serve(self._take())
+
     def run_group(self, group: Sequence[Mutation[Any]]) -> list[Outcome]:
         """Judge a group and commit it as one transaction: the outcome of each, a reply or a `DfsError`, in order."""
         if self._fatal is not None:
@@ -152,9 +157,12 @@ class Committer:
     def _serve_all(self) -> None:
         """Serve groups until told to stop and nothing waits."""
         while taken := self._take():
-            outcomes = self.run_group([mutation for mutation, _ in taken])
-            for (_, deliver), outcome in zip(taken, outcomes, strict=True):
-                _hand_over(deliver, outcome)
+            self._serve(taken)
+
+    def _serve(self, taken: Sequence[tuple[Mutation[Any], Deliver[Any]]]) -> None:
+        outcomes = self.run_group([mutation for mutation, _ in taken])
+        for (_, deliver), outcome in zip(taken, outcomes, strict=True):
+            _hand_over(deliver, outcome)
 
     def _take(self) -> list[tuple[Mutation[Any], Deliver[Any]]]:
         """Wait for requests and take as many as one transaction may hold; none when it is time to end."""

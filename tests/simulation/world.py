@@ -1,0 +1,233 @@
+"""A whole cluster in one thread, from a seed: real handlers, client, committer and chain; simulated clock, network
+and volumes. Every message passes the real codec and the real verb table.
+
+Nothing here waits: whoever sleeps on the clock lets the world go on until then.
+"""
+
+import hashlib
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from tests.simulation.network import MasterEndpoint, Network, NodeEndpoint
+
+from dfs_client.api import Dfs
+from dfs_client.executors import SerialExecutor
+from dfs_client.profile import Settings
+from dfs_master.app import build_cluster
+from dfs_master.catalog.engine import open_engine
+from dfs_master.cluster import Cluster
+from dfs_master.config import MasterConfig
+from dfs_master.housekeeping import Housekeeping
+from dfs_master.initialise import initialise
+from dfs_master.service import MasterService
+from dfs_node.findings import FindingQueue
+from dfs_node.forward import Chain
+from dfs_node.get_chunk import ChunkReader
+from dfs_node.handlers import NodeHandlers
+from dfs_node.identity import Claim, claim_volume
+from dfs_node.master_link import MasterLink, NodeCard
+from dfs_node.master_time import MasterTime
+from dfs_node.memory_volume import MemoryVolume
+from dfs_node.put_chunk import ChunkReceiver
+from dfs_node.receipts import Credentials
+from dfs_node.slots import StreamSlots
+from dfs_runtime.clock import ManualClock
+from dfs_runtime.lifecycle import StopSignal
+from dfs_wire.errors import DfsError
+from dfs_wire.messages import AddressSet, Hello, Order, Role
+from dfs_wire.pool import ChannelPool
+
+MASTER = "master:5000"
+
+
+class SimulatedClock(ManualClock):
+    """Time that passes only by sleeping, and brings what is due on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._running = False
+
+    def call_in(self, seconds: float, work: Callable[[], None]) -> None:
+        """Have something done later."""
+        heapq.heappush(self._due, (self.monotonic() + seconds, next(self._order), work))
+
+    def sleep(self, seconds: float) -> None:
+        """Let the world go on for so long. Whatever is due inside due work only moves the time."""
+        end = self.monotonic() + seconds
+        while not self._running and self._due and self._due[0][0] <= end:
+            at, _, work = heapq.heappop(self._due)
+            self.advance(max(0.0, at - self.monotonic()))
+            self._running = True
+            try:
+                work()
+            finally:
+                self._running = False
+        self.advance(max(0.0, end - self.monotonic()))
+
+
+class SimulatedNode:
+    """A node whose volume and identity outlive its crashes."""
+
+    def __init__(self, world: "World", number: int) -> None:
+        self.name = f"node-{number}"
+        self.address = f"{self.name}:5001"
+        self.volume = MemoryVolume(capacity_bytes=1 << 34, filesystem_id=self.name)
+        self._world = world
+        self._directory = world.directory / self.name
+        self._directory.mkdir()
+        self.link: MasterLink | None = None
+
+    def start(self) -> None:
+        """A new process over the same volume."""
+        world = self._world
+        identity = claim_volume(self._directory, Claim(may_join=True))
+        time, findings = MasterTime(world.clock), FindingQueue(lambda: None)
+        credentials = Credentials(identity, time)
+        dialer = world.network.seen_from(self.name)
+        pool = ChannelPool(dialer, lambda _: Hello(role=Role.TICKET, address_set=AddressSet.CLUSTER))
+        handlers = NodeHandlers(
+            volume=self.volume,
+            credentials=credentials,
+            receiver=ChunkReceiver(self.volume, credentials, StreamSlots(), Chain(pool)),
+            reader=ChunkReader(self.volume, credentials, findings),
+            findings=findings,
+            join_token=world.join_token,
+        )
+        world.network.attach(self.address, NodeEndpoint(handlers))
+        self.link = MasterLink(
+            card=NodeCard(self.name, "", self.address, self.address),
+            master_address=MASTER,
+            join_token=world.join_token,
+            software="simulated",
+            dialer=dialer,
+            identity=identity,
+            volume=self.volume,
+            findings=findings,
+            orders=_ImmediateOrders(self.volume, findings),
+            time=time,
+            clock=world.clock,
+            jitter=world.random.random,
+        )
+        self._beat(self.link)
+
+    def crash(self) -> None:
+        """The process ends without a word."""
+        self._world.network.detach(self.address)
+        self.link = None
+
+    def _beat(self, link: MasterLink) -> None:
+        if self.link is not link:
+            return  # this process is gone
+        try:
+            seconds = link.step()
+        except DfsError as error:
+            self._world.note("node ended", self.name, error.code)
+            self.crash()
+            return
+        self._world.clock.call_in(seconds, lambda: self._beat(link))
+
+
+class _ImmediateOrders:
+    """Carries orders out at once."""
+
+    def __init__(self, volume: MemoryVolume, findings: FindingQueue) -> None:
+        self._volume = volume
+        self._findings = findings
+
+    def take(self, orders: list[Order]) -> None:
+        for order in orders:
+            self._findings.add(self._volume.verify(order.digest))
+
+
+class World:
+    """Everything that a seed makes. Used by one thread; `close` it."""
+
+    def __init__(self, directory: Path, seed: int, *, nodes: int = 3) -> None:
+        self.directory = directory
+        self.random = random.Random(seed)
+        self.clock = SimulatedClock()
+        self.network = Network(self.clock, self.random, self.note)
+        self._trace = hashlib.sha256()
+        self.steps = 0
+        made = initialise(directory / "master", self.clock, copies=2)
+        self.join_token = made.join_token
+        self._client_key = made.client_key
+        self._config = MasterConfig(data=directory / "master")
+        self.cluster: Cluster | None = None
+        self.start_master()
+        self.nodes = [SimulatedNode(self, number) for number in range(1, nodes + 1)]
+        for node in self.nodes:
+            node.start()
+        self._clients = itertools.count(1)
+
+    def note(self, *facts: object) -> None:
+        """Add to the trace: two runs of a seed must tell the same story."""
+        self.steps += 1
+        self._trace.update(repr((round(self.clock.monotonic(), 6), *facts)).encode())
+
+    @property
+    def trace(self) -> str:
+        """A digest of all that happened."""
+        return self._trace.hexdigest()
+
+    def client(self) -> Dfs:
+        """A client of its own, with no threads."""
+        name = f"client-{next(self._clients)}"
+        return Dfs(
+            Settings(master=MASTER, client_key=self._client_key),
+            dialer=self.network.seen_from(name),
+            executor=SerialExecutor(),
+            clock=self.clock,
+            randomness=random.Random(self.random.random()),
+            receipts_home=self.directory / "receipts",
+        )
+
+    def start_master(self) -> None:
+        """A new master process over the same database."""
+        engine = open_engine(self._config.database)
+        built = build_cluster(self._config, engine, self.clock, b"unused", StopSignal())
+        self.cluster = replace(built, random=self.random)
+        service = MasterService(self.cluster, lambda work: work())
+        self.network.attach(MASTER, MasterEndpoint(service, self.cluster.committer.serve_waiting))
+        self._watch(self.cluster)
+
+    def crash_master(self) -> None:
+        """The process ends without a word; what was committed is in the database."""
+        self.network.detach(MASTER)
+        if self.cluster is not None:
+            self.cluster.committer.stop()
+            self.cluster.readers.close()
+            self.cluster = None
+
+    def ensure_master(self) -> None:
+        """Somebody noticed that it is down."""
+        if self.cluster is None:
+            self.start_master()
+
+    def _watch(self, cluster: Cluster) -> None:
+        if self.cluster is not cluster:
+            return
+        housekeeping = Housekeeping(cluster)
+        housekeeping.watch_nodes()
+        housekeeping.tidy()
+        cluster.committer.serve_waiting()
+        self.clock.call_in(1.0, lambda: self._watch(cluster))
+
+    def heal(self) -> None:
+        """End all faults, start all that is down, and give it time to settle."""
+        self.network.heal()
+        self.ensure_master()
+        for node in self.nodes:
+            if node.link is None:
+                node.start()
+        self.clock.sleep(30.0)
+
+    def close(self) -> None:
+        """Let go of files."""
+        self.crash_master()
