@@ -180,7 +180,7 @@ class World:
         """A client of its own, with no threads."""
         name = f"client-{next(self._clients)}"
         return Dfs(
-            Settings(master=MASTER, client_key=self._client_key),
+            Settings(master=MASTER, key=self._client_key),
             dialer=self.network.seen_from(name),
             executor=SerialExecutor(),
             clock=self.clock,
