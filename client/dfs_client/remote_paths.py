@@ -16,7 +16,7 @@ def remote_path(text: str, base: str = ROOT) -> str:
     """
     if not text:
         raise UsageError("a remote path is empty; write / for the root directory")
-    names = [name for name in text.split("/") if name not in ("", "")]
+    names = [name for name in text.split("/") if name not in ("", ".")]
     if not text.startswith("/"):
         names = [name for name in base.split("/") if name] + names
     path = ROOT + "/".join(names)
@@ -31,7 +31,7 @@ def means_directory(text: str) -> bool:
 
 def means_contents(text: str) -> bool:
     """Whether a source means what is inside it rather than itself, as `.`, `src/.`, `..` and `/` do for `cp`."""
-    return last_name(text) in ("", ".", ".")
+    return last_name(text) in ("", ".", "..")
 
 
 def last_name(text: str) -> str:
