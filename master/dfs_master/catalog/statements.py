@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import BindParameter, Select, select
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Executable
+from sqlalchemy.sql.visitors import iterate
 
 from dfs_master.catalog.sqlite import DIALECT
 
@@ -30,11 +31,7 @@ class Statement:
     __slots__ = ("_bind", "_defaults", "names", "sql")
 
     def __init__(self, expression: Executable, *, dialect: Dialect = DIALECT) -> None:
-        # Lists of constants (`in_`) are written out now; a list of parameters has a fixed number of them.
-        options = {"render_postcompile": True}
-        compiled = expression.compile(dialect=dialect, compile_kwargs=options)  # type: ignore[attr-defined]
-        if not isinstance(compiled, SQLCompiler):
-            raise TypeError(f"not a statement with parameters: {expression}")
+        compiled = _compile(expression, dialect)
         self.sql: str = str(compiled)
         #: Names in the order of the placeholders; empty where the driver takes names itself.
         self.names: tuple[str, ...] = tuple(compiled.positiontup or ())
@@ -48,12 +45,13 @@ class Statement:
 
     def all(self, cursor: DBAPICursor, **values: object) -> list[Row]:
         """Execute and fetch every row."""
-        self.run(cursor, **values)
+        cursor.execute(self.sql, self._bind(self._defaults | values if self._defaults else values))
         return list(cursor.fetchall())
 
     def one(self, cursor: DBAPICursor, **values: object) -> Row | None:
         """Execute and fetch the first row, or None. The statement is finished: nothing stays open on the cursor."""
-        rows = self.all(cursor, **values)
+        cursor.execute(self.sql, self._bind(self._defaults | values if self._defaults else values))
+        rows = cursor.fetchall()
         return rows[0] if rows else None
 
     def many(self, cursor: DBAPICursor, rows: Iterable[Values]) -> None:
@@ -62,6 +60,18 @@ class Statement:
         bound = [bind(defaults | dict(row)) for row in rows] if defaults else [bind(row) for row in rows]
         if bound:
             cursor.executemany(self.sql, bound)
+
+
+def _compile(expression: Executable, dialect: Dialect) -> SQLCompiler:
+    # Lists of constants (`in_`) are written out now, which needs parameters that may have no value yet; one that is
+    # missing at execution is still an error.
+    for element in iterate(expression):
+        if isinstance(element, BindParameter):
+            element.required = False
+    compiled = expression.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
+    if not isinstance(compiled, SQLCompiler):
+        raise TypeError(f"not a statement with parameters: {expression}")
+    return compiled
 
 
 def _by_name(values: Values) -> Values:
