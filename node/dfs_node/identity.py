@@ -87,12 +87,16 @@ class IdentityFile:
     def propose_registration(self) -> int:
         """The next registration number, durable before it is returned.
 
+        A first join proposes 1 however often it is tried: so the master knows a node whose answer was lost.
+
         Raises:
             VolumeFailedError: it could not be written.
         """
         with self._lock:
-            self._replace(msgspec.structs.replace(self._current, registration=self._current.registration + 1))
-            return self._current.registration
+            number = self._current.registration + 1 if self._current.joined else 1
+            if number != self._current.registration:
+                self._replace(msgspec.structs.replace(self._current, registration=number))
+            return number
 
     def join(self, *, cluster_id: str, node_id: int, node_key: bytes) -> None:
         """Keep what the master gave on a first join.

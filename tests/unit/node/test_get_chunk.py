@@ -57,7 +57,7 @@ CLUSTER_OF_ONE = Cluster()
 
 @given(size=st.integers(0, 500_000), data=st.data())
 def test_a_range_is_widened_to_whole_blocks(size: int, data: st.DataObject) -> None:
-    """The wider range holds the wanted one, begins and ends at a block or the chunk's end, and is no wider than that."""
+    """The wider range holds the wanted one, begins and ends at a block or at the end, and is no wider than that."""
     offset = data.draw(st.integers(0, size))
     length = data.draw(st.integers(-1, size - offset))
     start, end = widen(offset, length, size)
