@@ -28,7 +28,7 @@ BEGIN_WRITE = "BEGIN IMMEDIATE"
 _BUSY_MS = 10_000
 #: Each connection keeps its own; the operating system's page cache holds the rest. No memory map: an I/O error
 #: under one is a SIGBUS instead of an error, and its pages count as the process's own.
-_CACHE_KIB = 8 * 1024
+_CACHE_KIB = 4 * 1024
 _FULL = 2
 
 _PRAGMAS = (

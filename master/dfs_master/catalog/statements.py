@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, select
+from sqlalchemy import BindParameter, Select, SelectBase, UpdateBase, select
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import Executable
 from sqlalchemy.sql.visitors import iterate
 
 from dfs_master.catalog.sqlite import DIALECT
@@ -30,7 +29,7 @@ class Statement:
 
     __slots__ = ("_bind", "_defaults", "names", "sql")
 
-    def __init__(self, expression: Executable, *, dialect: Dialect = DIALECT) -> None:
+    def __init__(self, expression: SelectBase | UpdateBase, *, dialect: Dialect = DIALECT) -> None:
         compiled = _compile(expression, dialect)
         self.sql: str = str(compiled)
         #: Names in the order of the placeholders; empty where the driver takes names itself.
@@ -62,13 +61,13 @@ class Statement:
             cursor.executemany(self.sql, bound)
 
 
-def _compile(expression: Executable, dialect: Dialect) -> SQLCompiler:
+def _compile(expression: SelectBase | UpdateBase, dialect: Dialect) -> SQLCompiler:
     # Lists of constants (`in_`) are written out now, which needs parameters that may have no value yet; one that is
     # missing at execution is still an error.
     for element in iterate(expression):
         if isinstance(element, BindParameter):
             element.required = False
-    compiled = expression.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
+    compiled = expression.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     if not isinstance(compiled, SQLCompiler):
         raise TypeError(f"not a statement with parameters: {expression}")
     return compiled

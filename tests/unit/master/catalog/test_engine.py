@@ -121,7 +121,8 @@ def test_a_missing_parameter_is_an_error(raw: DBAPIConnection) -> None:
 def test_statements_compile_for_postgresql_too() -> None:
     """The hot paths stand in Core, not in one database's words."""
     page = select(Entry.name).where(Entry.parent_id == bindparam("parent"), Entry.name > bindparam("after")).limit(5)
-    assert "%(parent)s" in Statement(page, dialect=PGDialect(paramstyle="pyformat")).sql
+    dialect = PGDialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
+    assert "%(parent)s" in Statement(page, dialect=dialect).sql
 
 
 def test_a_checkpoint_moves_the_log(database: Path, raw: DBAPIConnection) -> None:
