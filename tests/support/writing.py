@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.catalog import digest_of, new_database
+
 from dfs_master.catalog.committer import Committer, take_epoch
 from dfs_master.catalog.engine import connect_raw, open_engine
 from dfs_master.catalog.mutations.base import Mutation
@@ -16,7 +18,6 @@ from dfs_master.catalog.mutations.tree import MakeDirectories, Remove, Rename, S
 from dfs_runtime.clock import ManualClock
 from dfs_wire.errors import DfsError
 from dfs_wire.messages import EXPECT_ANY, DirectorySpec, Extent, FileCommit, Outcome, Receipt
-from tests.support.catalog import digest_of, new_database
 
 CHUNK_SIZE = 1_000
 

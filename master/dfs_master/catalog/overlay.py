@@ -65,14 +65,13 @@ class Overlay(Generic[K, R]):
 
     def get(self, key: K) -> R | None:
         """The row as the group sees it. None: there is none, or nobody has read it yet (see `in`)."""
-        if key in self._after:
-            return self._after[key]
-        return self._before.get(key)
+        row = self._after.get(key, _ABSENT)
+        return self._before.get(key) if row is _ABSENT else row
 
     def learn(self, key: K, row: R | None) -> R | None:
         """Note what the database holds, and give the row as the group sees it."""
-        self._before.setdefault(key, row)
-        return self.get(key)
+        before = self._before.setdefault(key, row)
+        return self._after.get(key, before)
 
     def put(self, key: K, row: R | None) -> None:
         """Set the row; None deletes it. A key that was never learnt is new."""

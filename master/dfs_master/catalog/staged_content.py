@@ -31,6 +31,8 @@ _REMOVE_VERSION = Statement(
     .values(removed_at=bindparam("removed_at"))
 )
 
+_GOOD = ReplicaState.GOOD.value
+
 #: The copies of one chunk by node.
 Replicas = Mapping[int, ReplicaRow]
 
@@ -63,10 +65,10 @@ class StagedContent:
 
     def chunk(self, digest: bytes) -> ChunkRow | None:
         """A chunk by its digest."""
-        if digest not in self._chunks:
-            found = _CHUNK.one(self._cursor, digest=digest)
-            self._chunks.learn(digest, None if found is None else ChunkRow(*found))
-        return self._chunks.get(digest)
+        if digest in self._chunks:
+            return self._chunks.get(digest)
+        found = _CHUNK.one(self._cursor, digest=digest)
+        return self._chunks.learn(digest, None if found is None else ChunkRow(*found))
 
     def replicas(self, chunk_id: int) -> Replicas:
         """The copies of a chunk by node, in whatever state."""
@@ -77,7 +79,7 @@ class StagedContent:
 
     def put_chunk(self, chunk: ChunkRow, replicas: Replicas) -> None:
         """Make or change a chunk together with its copies: `copies_good` counts them here and nowhere else."""
-        good = sum(row.state == ReplicaState.GOOD for row in replicas.values())
+        good = sum(row.state == _GOOD for row in replicas.values())
         self._chunks.put(chunk.digest, chunk if chunk.copies_good == good else chunk._replace(copies_good=good))
         self._replicas.put(chunk.id, replicas)
 

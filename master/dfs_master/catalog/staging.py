@@ -122,10 +122,10 @@ class Staging:
 
     def request(self, request_id: bytes) -> RequestRow | None:
         """What a mutation with this request id answered."""
-        if request_id not in self._requests:
-            found = _REQUEST.one(self._cursor, id=request_id)
-            self._requests.learn(request_id, None if found is None else RequestRow(*found))
-        return self._requests.get(request_id)
+        if request_id in self._requests:
+            return self._requests.get(request_id)
+        found = _REQUEST.one(self._cursor, id=request_id)
+        return self._requests.learn(request_id, None if found is None else RequestRow(*found))
 
     def put_request(self, row: RequestRow) -> None:
         """Note what a mutation answered."""

@@ -1,7 +1,7 @@
 """Which copies of a chunk count, and what a receipt or a finding makes of one. Decides; writes nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dfs_master.catalog.models import ChunkState, ReplicaState
 from dfs_master.catalog.mutations.base import Context, require_int64
@@ -10,15 +10,27 @@ from dfs_master.catalog.staged_content import Replicas
 from dfs_wire.errors import UsageError
 from dfs_wire.messages import Receipt
 
+# Plain text: the driver takes a detour for what is only almost a str, and look-ups in an enum cost in a hot path.
+_GOOD = ReplicaState.GOOD.value
+_DELETING = ReplicaState.DELETING.value
+_STORED = ChunkState.STORED.value
+_CHUNK_DELETING = ChunkState.DELETING.value
+
 
 class Evidence:
-    """The receipts of one request by digest, those of nodes that are not believed left out. Immutable."""
+    """The receipts of one request by digest, those of nodes that are not believed left out. Immutable.
+
+    Raises:
+        UsageError: a number of a receipt is out of range.
+    """
 
     __slots__ = ("_receipts",)
 
     def __init__(self, context: Context, receipts: Sequence[Receipt]) -> None:
         self._receipts: dict[bytes, list[Receipt]] = {}
         for receipt in receipts:
+            require_int64("generation", receipt.generation)
+            require_int64("stored_at_ms", receipt.stored_at_ms)
             node = context.nodes.get(receipt.node_id)
             if node is not None and node.receipts_count:
                 self._receipts.setdefault(receipt.digest, []).append(receipt)
@@ -28,8 +40,7 @@ class Evidence:
         return self._receipts.get(digest, ())
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedChunk:
+class JudgedChunk(NamedTuple):
     """A chunk as it would stand after the commit. `copies` are the distinct nodes that count now."""
 
     row: ChunkRow
@@ -47,7 +58,7 @@ def judge_chunk(context: Context, digest: bytes, size: int, evidence: Evidence, 
     """
     known = context.content.chunk(digest)
     if known is None:
-        row = ChunkRow(context.staging.new_id(), digest, size, copies_wanted, 0, None, ChunkState.STORED)
+        row = ChunkRow(context.staging.new_id(), digest, size, copies_wanted, 0, None, _STORED)
         before: Replicas = {}
     else:
         _require_size(digest, known.size, size)
@@ -62,12 +73,12 @@ def judge_chunk(context: Context, digest: bytes, size: int, evidence: Evidence, 
         if replica is not None:
             replicas[receipt.node_id] = replica
             counted.add(receipt.node_id)
-    return JudgedChunk(row, replicas, 0 if row.state == ChunkState.DELETING else len(counted))
+    return JudgedChunk(row, replicas, 0 if row.state == _CHUNK_DELETING else len(counted))
 
 
 def _counts(context: Context, replica: ReplicaRow) -> bool:
     node = context.nodes.get(replica.node_id)
-    return replica.state == ReplicaState.GOOD and node is not None and node.copies_count
+    return replica.state == _GOOD and node is not None and node.copies_count
 
 
 def after_receipt(replica: ReplicaRow | None, receipt: Receipt, chunk_id: int) -> ReplicaRow | None:
@@ -76,12 +87,11 @@ def after_receipt(replica: ReplicaRow | None, receipt: Receipt, chunk_id: int) -
     A recorded deletion takes every file of its generation or less; a bad finding holds against all that was stored
     before it.
     """
-    stored_at = require_int64("stored_at_ms", receipt.stored_at_ms)
-    generation = require_int64("generation", receipt.generation)
-    good = ReplicaRow(chunk_id, receipt.node_id, generation, ReplicaState.GOOD, stored_at, stored_at)
+    stored_at, generation = receipt.stored_at_ms, receipt.generation
+    good = ReplicaRow(chunk_id, receipt.node_id, generation, _GOOD, stored_at, stored_at)
     if replica is None:
         return good
-    if replica.state == ReplicaState.GOOD:
+    if replica.state == _GOOD:
         return replica._replace(
             generation=max(replica.generation, generation),
             stored_at=max(replica.stored_at, stored_at),
@@ -89,7 +99,7 @@ def after_receipt(replica: ReplicaRow | None, receipt: Receipt, chunk_id: int) -
         )
     if generation > replica.generation:
         return good
-    if replica.state == ReplicaState.DELETING or stored_at <= replica.verified_at:
+    if replica.state == _DELETING or stored_at <= replica.verified_at:
         return None
     return good._replace(generation=replica.generation)
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 from dfs_master.catalog.mutations.base import ClientMutation, Context, require_int64
 from dfs_master.catalog.mutations.copies import Evidence, judge_chunk
 from dfs_master.catalog.mutations.outcomes import any_done, apply_each
-from dfs_master.catalog.mutations.paths import MODE_BITS, Place, find, make_parents, require_expected
+from dfs_master.catalog.mutations.paths import FILE, MODE_BITS, Place, find, make_parents, require_expected
 from dfs_master.catalog.rows import ChunkRow, EntryRow, ExtentRow, VersionRow
 from dfs_wire.errors import ChunksMissingError, UsageError, WrongKindError
 from dfs_wire.limits import CHUNK_BYTES_MAX, DIGEST_BYTES, EXTENTS_MAX
-from dfs_wire.messages import EntryKind, Extent, FileCommit, Outcome, Receipt
+from dfs_wire.messages import Extent, FileCommit, Outcome, Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def _commit(context: Context, file: FileCommit, evidence: Evidence) -> int:
     """
     _check_shape(file)
     place = find(context, file.path)
-    if place.entry is not None and place.entry.kind != EntryKind.FILE:
+    if place.entry is not None and place.entry.kind != FILE:
         raise WrongKindError(f"{file.path} is a directory; choose another name for the file")
     require_expected(file.path, place.entry, file.expect)
     chunks = _stage_chunks(context, file, evidence, place.copies(context.copies))
@@ -79,7 +79,7 @@ def _point_entry(context: Context, place: Place, entry_id: int, version_id: int)
     old = place.entry
     if old is None:
         parent = make_parents(context, place)
-        row = EntryRow(entry_id, parent.id, place.name, EntryKind.FILE, version_id, None, None, None)
+        row = EntryRow(entry_id, parent.id, place.name, FILE, version_id, None, None, None)
         context.tree.put(row)
         return
     context.tree.put(old._replace(version_id=version_id))

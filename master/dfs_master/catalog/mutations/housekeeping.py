@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from dfs_master.catalog.models import REMOVED_ENTRY_ID
 from dfs_master.catalog.mutations.base import Context, Mutation
+from dfs_master.catalog.mutations.paths import DIRECTORY, FILE
 from dfs_master.catalog.mutations.tree import drop_file
 from dfs_master.catalog.rows import EntryRow
-from dfs_wire.messages import EntryKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ class EmptyRemoved(Mutation[bool]):
             if left <= 0:
                 return True
             for row in below:
-                if row.kind == EntryKind.FILE:
+                if row.kind == FILE:
                     drop_file(context, row)
                     left -= 1
-            directory = next((row for row in below if row.kind == EntryKind.DIRECTORY), None)
+            directory = next((row for row in below if row.kind == DIRECTORY), None)
             if directory is not None:
                 way.append(directory)
             elif not below:

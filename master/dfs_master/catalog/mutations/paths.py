@@ -1,6 +1,6 @@
 """Finding the way down the tree, for every mutation that takes a path."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dfs_master.catalog.models import ROOT_ENTRY_ID
 from dfs_master.catalog.mutations.base import Context
@@ -9,6 +9,10 @@ from dfs_wire.errors import AlreadyExistsError, ConflictError, InternalError, No
 from dfs_wire.messages import EXPECT_ABSENT, EXPECT_ANY, EntryKind
 from dfs_wire.paths import join_path, split_path
 
+#: The words of `entries.kind`, as plain text: the driver takes a detour for what is only almost a str.
+FILE = EntryKind.FILE.value
+DIRECTORY = EntryKind.DIRECTORY.value
+
 #: Directories that nobody asked for by name get these permission bits.
 IMPLICIT_MODE = 0o755
 MODE_BITS = 0o7777
@@ -16,8 +20,7 @@ MODE_BITS = 0o7777
 _NS_PER_MS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a path leads: the directories above it that exist, the names of those that do not, its own name."""
 
     path: str
@@ -53,7 +56,7 @@ def find(context: Context, path: str) -> Place:
         entry = context.tree.child(directories[-1].id, name)
         if depth == len(names) - 1 or entry is None:
             return Place(path, tuple(directories), names[depth:-1], names[-1], entry)
-        if entry.kind != EntryKind.DIRECTORY:
+        if entry.kind != DIRECTORY:
             raise WrongKindError(f"{join_path(names[: depth + 1])} is a file, not a directory; choose another path")
         directories.append(entry)
     raise InternalError("a path without an end")
@@ -94,7 +97,7 @@ def add_directory(context: Context, parent: EntryRow, name: str, mode: int, mtim
         id=context.staging.new_id(),
         parent_id=parent.id,
         name=name,
-        kind=EntryKind.DIRECTORY,
+        kind=DIRECTORY,
         version_id=None,
         mode=mode & MODE_BITS,
         mtime_ns=mtime_ns,

@@ -8,6 +8,8 @@ from dfs_master.catalog.models import REMOVED_ENTRY_ID
 from dfs_master.catalog.mutations.base import ClientMutation, Context, require_int64
 from dfs_master.catalog.mutations.outcomes import any_done, apply_each
 from dfs_master.catalog.mutations.paths import (
+    DIRECTORY,
+    FILE,
     MODE_BITS,
     Place,
     add_directory,
@@ -20,7 +22,7 @@ from dfs_master.catalog.mutations.paths import (
 from dfs_master.catalog.rows import EntryRow
 from dfs_wire.errors import AlreadyExistsError, NotEmptyError, NotFoundError, UsageError, WrongKindError
 from dfs_wire.limits import COPIES_MAX
-from dfs_wire.messages import EXPECT_ANY, DirectorySpec, EntryKind, Outcome
+from dfs_wire.messages import EXPECT_ANY, DirectorySpec, Outcome
 from dfs_wire.paths import split_path
 
 
@@ -63,7 +65,7 @@ class MakeDirectories(ClientMutation[list[Outcome]]):
         return 0
 
     def _change(self, context: Context, spec: DirectorySpec, entry: EntryRow) -> None:
-        if entry.kind != EntryKind.DIRECTORY:
+        if entry.kind != DIRECTORY:
             raise WrongKindError(f"{spec.path} is a file; choose another name for the directory")
         if not self.exist_ok:
             raise AlreadyExistsError(f"{spec.path} exists; choose another name")
@@ -89,7 +91,7 @@ class Remove(ClientMutation[None]):
         """
         _, entry = find_existing(context, self.path)
         require_expected(self.path, entry, self.expect)
-        if entry.kind == EntryKind.FILE:
+        if entry.kind == FILE:
             drop_file(context, entry)
         elif not context.tree.has_children(entry.id):
             context.tree.drop(entry)
@@ -139,7 +141,7 @@ class Rename(ClientMutation[None]):
         if old.kind != entry.kind:
             kinds = f"{self.source} is a {entry.kind} and {self.target} a {old.kind}"
             raise WrongKindError(f"{kinds}; remove the target first, or choose another")
-        if old.kind == EntryKind.FILE:
+        if old.kind == FILE:
             drop_file(context, old)
         elif context.tree.has_children(old.id):
             raise NotEmptyError(f"{self.target} is a directory that is not empty; empty it first, or choose another")
@@ -166,7 +168,7 @@ class SetPolicy(ClientMutation[None]):
         if not 0 <= self.copies <= COPIES_MAX:
             raise UsageError(f"a policy asks for 1 to {COPIES_MAX} copies, or 0 to inherit; not {self.copies}")
         entry = find_existing(context, self.path)[1] if split_path(self.path) else root(context)
-        if entry.kind != EntryKind.DIRECTORY:
+        if entry.kind != DIRECTORY:
             raise WrongKindError(f"{self.path} is a file; set the policy of its directory")
         context.tree.put(entry._replace(copies=self.copies or None))
 
