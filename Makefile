@@ -1,0 +1,48 @@
+# What a newcomer and the CI need. Nothing but Python (3.11 or newer) and make has to be there.
+
+PYTHON ?= python3
+ENGINE ?= process
+VENV := .venv
+BIN := $(VENV)/bin
+# Touched when everything that pyproject.toml asks for is installed.
+STAMP := $(VENV)/.installed
+
+.PHONY: help install check fix test demo bench
+
+help:
+	@echo "make demo      start a master and three nodes, store real files, read them back"
+	@echo "make test      all tests, with the branch coverage of unit and contract tests"
+	@echo "make check     lint, types, import rules"
+	@echo "make fix       format, and mend what the linter can"
+	@echo "make install   only set up $(VENV)"
+	@echo "make bench     measure"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("dfs needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(if $(wildcard tests/test_tidy.py),$(BIN)/pytest -q tests/test_tidy.py)
+
+fix: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Coverage is a measure of the fast tests; the others run real processes, which it would slow down and not see.
+test: $(STAMP)
+	$(BIN)/pytest tests/unit tests/contracts --cov --cov-branch --cov-report=term:skip-covered
+	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/contracts
+
+demo: $(STAMP)
+	$(BIN)/python -m dfs_deploy.demo --engine $(ENGINE)
+
+bench: $(STAMP)
+	$(BIN)/python bench/run.py

@@ -4,7 +4,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from dfs_client.api import Dfs, connect
-
 from dfs_client.display import human_bytes, utc_time
 from dfs_client.output import Column, Output
 from dfs_deploy.client_health import connect_as_operator
@@ -79,8 +78,8 @@ def look_at(session: Session) -> Seen:
         with closing(dfs):
             return _answer(dfs, name, address)
     except UnavailableError as error:
-        hint = "" if spec is None else f"; `dfs start --name {name}` starts what is dead"
-        return Seen(name=name, address=address, trouble=f"The master at {address} does not answer ({error}){hint}.")
+        trouble = f"The master at {address} does not answer; `dfs start --name {name}` starts what is dead."
+        return Seen(name=name, address=address, trouble=str(error) if spec is None else trouble)
 
 
 def _answer(dfs: Dfs, name: str, address: str) -> Seen:
