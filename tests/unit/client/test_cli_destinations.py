@@ -76,7 +76,7 @@ def _compare_with_cp(root: Path, sources: list[str], dest: str) -> None:
         placed: list[str] | None = place(found, destination(dest, dest.rstrip("/").removesuffix("/."), kind))
     except DfsError:
         placed = None
-    copied = subprocess.run(["cp", "-r", *sources, dest], cwd=root, capture_output=True, check=False)  # noqa: S603
+    copied = subprocess.run(["cp", "-r", *sources, dest], cwd=root, capture_output=True, check=False)
     assert (placed is not None) == (copied.returncode == 0), copied.stderr
     if placed is None:
         return
@@ -89,7 +89,9 @@ def _compare_with_cp(root: Path, sources: list[str], dest: str) -> None:
 
 
 def _everything(root: Path) -> set[Path]:
-    return {Path(folder, name).relative_to(root) for folder, *names in os.walk(root) for name in sum(names, [])}
+    return {
+        Path(folder, name).relative_to(root) for folder, *names in os.walk(root) for name in itertools.chain(*names)
+    }
 
 
 def test_a_trailing_slash_on_a_file_is_refused() -> None:

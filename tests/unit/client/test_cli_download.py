@@ -6,11 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.support.client_cli import dfs_client
+from tests.support.fake_dfs import FakeDfs
 
 from dfs_wire.errors import CorruptError
 from dfs_wire.messages import DirectorySpec
-from tests.support.client_cli import dfs_client
-from tests.support.fake_dfs import FakeDfs
 
 TIME_NS = 1_600_000_000_123_456_000
 

@@ -1,7 +1,6 @@
 """`dfs-client list`, `stat` and `cat`."""
 
 import pytest
-
 from tests.support.client_cli import dfs_client
 from tests.support.fake_dfs import FakeDfs
 

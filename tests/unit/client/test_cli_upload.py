@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-
-from dfs_wire.errors import SourceChangedError, TooFewNodesError
 from tests.support.client_cli import dfs_client
 from tests.support.fake_dfs import FakeDfs
+
+from dfs_wire.errors import SourceChangedError, TooFewNodesError
 
 
 @pytest.fixture

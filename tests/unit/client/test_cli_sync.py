@@ -1,0 +1,166 @@
+"""`dfs-client sync`, both directions."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.support.client_cli import Ran, dfs_client
+from tests.support.fake_dfs import FakeDfs
+
+from dfs_wire.errors import SourceChangedError
+
+TIME_NS = 1_600_000_000_123_456_000
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a tree `src`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "src/sub/empty").mkdir(parents=True)
+    (tmp_path / "src/one").write_bytes(b"1")
+    (tmp_path / "src/sub/two").write_bytes(b"22")
+    os.utime(tmp_path / "src/sub", ns=(1, TIME_NS))
+    return tmp_path
+
+
+def _steps(ran: Ran) -> list[tuple[str, str]]:
+    return [(record["action"], record["path"]) for record in ran.records]
+
+
+@pytest.mark.usefixtures("here")
+def test_up_and_again_does_nothing_the_second_time() -> None:
+    """What is inside goes into the target itself."""
+    fake = FakeDfs()
+    first = dfs_client(fake, "sync", "src", "dfs:/backup", "--json")
+    assert first.code == 0
+    assert _steps(first) == [("make", "sub"), ("make", "sub/empty"), ("copy", "one"), ("copy", "sub/two")]
+    assert fake.contents == {"/backup/one": b"1", "/backup/sub/two": b"22"}
+    assert fake.entries["/backup/sub"].mtime_ns == TIME_NS
+    again = dfs_client(fake, "sync", "src", "dfs:backup", "--json")
+    assert (again.code, again.out) == (0, "")
+
+
+def test_down_and_again_does_nothing_the_second_time(here: Path) -> None:
+    """Directory times are set after their files."""
+    fake = FakeDfs()
+    dfs_client(fake, "sync", "src", "dfs:/backup")
+    assert dfs_client(fake, "sync", "dfs:/backup", "back").code == 0
+    assert (here / "back/sub/two").read_bytes() == b"22"
+    assert (here / "back/sub").stat().st_mtime_ns == TIME_NS
+    again = dfs_client(fake, "sync", "dfs:/backup", "back", "--json")
+    assert (again.code, again.out) == (0, "")
+
+
+def test_only_what_changed_is_copied(here: Path) -> None:
+    """And with --delete, what is gone goes."""
+    fake = FakeDfs()
+    dfs_client(fake, "sync", "src", "dfs:/backup")
+    (here / "src/one").write_bytes(b"changed")
+    (here / "src/sub/two").unlink()
+    assert _steps(dfs_client(fake, "sync", "src", "dfs:/backup", "--json"))[0] == ("copy", "one")
+    assert "/backup/sub/two" in fake.contents
+    assert ("delete", "sub/two") in _steps(dfs_client(fake, "sync", "--delete", "src", "dfs:/backup", "--json"))
+    assert fake.contents == {"/backup/one": b"changed"}
+
+
+def test_down_with_delete_removes_local_files_but_no_links(here: Path) -> None:
+    """A link is nothing that sync made."""
+    fake = FakeDfs()
+    fake.put("/tree/kept", b"k")
+    (here / "old/deep").mkdir(parents=True)
+    (here / "old/deep/file").touch()
+    (here / "old/link").symlink_to("nowhere")
+    (here / "old/file").touch()
+    assert dfs_client(fake, "sync", "--delete", "dfs:/tree", "old").code == 0
+    assert sorted(path.name for path in (here / "old").iterdir()) == ["kept", "link"]
+
+
+def test_checksum_finds_what_size_and_time_hide(here: Path) -> None:
+    """And copies nothing that only has another time."""
+    fake = FakeDfs()
+    dfs_client(fake, "sync", "src", "dfs:/backup")
+    fake.contents["/backup/one"] = b"X"
+    fake.put("/backup/one", b"X", (here / "src/one").stat().st_mtime_ns)
+    os.utime(here / "src/sub/two", ns=(1, 1))
+    assert dfs_client(fake, "sync", "src", "dfs:/backup", "-n", "--json").records == [
+        {"action": "copy", "path": "sub/two", "status": "planned"}
+    ]
+    assert _steps(dfs_client(fake, "sync", "--checksum", "src", "dfs:/backup", "--json")) == [("copy", "one")]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_dry_run_changes_nothing() -> None:
+    """It names each step."""
+    fake = FakeDfs()
+    fake.put("/backup/old")
+    ran = dfs_client(fake, "sync", "--delete", "--dry-run", "src", "dfs:/backup")
+    assert (ran.code, list(fake.contents)) == (0, ["/backup/old"])
+    assert ran.out.splitlines() == [
+        "make     sub",
+        "make     sub/empty",
+        "copy     one",
+        "copy     sub/two",
+        "delete   old",
+    ]
+
+
+def test_nothing_is_removed_when_the_source_cannot_be_read_whole(here: Path) -> None:
+    """What was not seen may not be gone."""
+    fake = FakeDfs()
+    fake.put("/backup/old")
+    (here / "src" / os.fsdecode(b"bad\xff")).touch()
+    ran = dfs_client(fake, "sync", "--delete", "src", "dfs:/backup")
+    assert (ran.code, "/backup/old" in fake.contents) == (1, True)
+    assert "nothing is removed" in ran.err
+
+
+@pytest.mark.usefixtures("here")
+def test_a_failed_file_is_listed_and_the_rest_is_done() -> None:
+    """Exit code 1."""
+    fake = FakeDfs()
+    fake.failures["/backup/one"] = SourceChangedError("src/one changed while it was read; sync again")
+    ran = dfs_client(fake, "sync", "src", "dfs:/backup")
+    assert (ran.code, list(fake.contents)) == (1, ["/backup/sub/two"])
+    assert "one: src/one changed" in ran.err
+
+
+def test_a_file_in_place_of_a_directory_needs_delete(here: Path) -> None:
+    """Without it the conflict is listed."""
+    fake = FakeDfs()
+    fake.put("/backup/sub", b"file")
+    assert dfs_client(fake, "sync", "src", "dfs:/backup").code == 1
+    assert dfs_client(fake, "sync", "--delete", "src", "dfs:/backup").code == 0
+    assert fake.contents["/backup/sub/two"] == b"22"
+    (here / "back").mkdir()
+    (here / "back/one").mkdir()
+    assert dfs_client(fake, "sync", "--delete", "dfs:/backup", "back").code == 0
+    assert (here / "back/one").read_bytes() == b"1"
+
+
+def test_links_are_skipped_with_a_warning(here: Path) -> None:
+    """That alone still exits 0."""
+    (here / "src/link").symlink_to("one")
+    ran = dfs_client(FakeDfs(), "sync", "src", "dfs:/backup")
+    assert (ran.code, ran.err) == (0, "dfs-client: warning: skipped 1 symbolic link\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["src", "back"], 2),
+        (["dfs:/a", "dfs:/b"], 2),
+        (["absent", "dfs:/a"], 3),
+        (["dfs:/absent", "back"], 3),
+        (["src/one", "dfs:/a"], 4),
+        (["dfs:/file", "back"], 4),
+        (["dfs:/", "src/one"], 4),
+        (["src", "dfs:/file"], 4),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_sides_that_make_no_sense_are_refused(arguments: list[str], code: int) -> None:
+    """Before anything is changed."""
+    fake = FakeDfs()
+    fake.put("/file")
+    assert dfs_client(fake, "sync", *arguments).code == code
+    assert list(fake.contents) == ["/file"]
