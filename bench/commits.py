@@ -31,7 +31,7 @@ class _Sound:
 
 
 class _Clients:
-    """Clients that ask for the next file as soon as they have the answer for the last. Their own work is done before."""
+    """Clients that ask for the next file as soon as the last one is answered. Their own work is done before."""
 
     def __init__(self, committer: Committer, requests: list[CommitFiles]) -> None:
         self._committer = committer

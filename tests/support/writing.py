@@ -1,7 +1,7 @@
 """A committer over a fresh database, short-hands for what clients and nodes ask of it, and a look at the result."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,7 +186,6 @@ def register(name: str, **changes: Any) -> RegisterNode:
     return RegisterNode(**(fields | changes))
 
 
-#: Tables and their columns that do not depend on which ids were handed out, for comparing two databases.
 def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:
     """What a database says, with names and digests in the place of ids."""
     path = (
@@ -196,8 +195,8 @@ def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:
         " e.version_id, e.mode, e.mtime_ns, e.copies FROM entries e JOIN tree ON e.parent_id = tree.id) "
     )
     queries = {
-        "entries": path
-        + "SELECT path, tree.mode, tree.mtime_ns, tree.copies, hex(v.digest) FROM tree LEFT JOIN versions v ON v.id = version_id",
+        "entries": path + "SELECT path, tree.mode, tree.mtime_ns, tree.copies, hex(v.digest)"
+        " FROM tree LEFT JOIN versions v ON v.id = version_id",
         "versions": "SELECT hex(v.digest), size, mtime_ns, mode, created_at, removed_at,"
         " (SELECT group_concat(hex(c.digest)) FROM extents e JOIN chunks c ON c.id = e.chunk_id"
         " WHERE e.version_id = v.id) FROM versions v",
@@ -210,6 +209,3 @@ def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:
         "settings": "SELECT name, value FROM settings WHERE name NOT IN ('commit_seq', 'next_id')",
     }
     return {table: sorted(store.query(sql), key=repr) for table, sql in queries.items()}
-
-
-Check = Callable[[Store], None]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.catalog import CatalogBuilder, new_database
+from tests.support.writing import Store, open_store
 
 from dfs_master.catalog.engine import open_engine
 from dfs_master.catalog.reader import Reader
@@ -36,3 +37,10 @@ def reader(database: Path, reader_clock: ManualClock) -> Iterator[Reader]:
     """What a handler reads through."""
     with closing(Reader(open_engine(database), reader_clock)) as reader:
         yield reader
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A committer without a thread over an empty catalog with three nodes."""
+    with open_store(tmp_path) as store:
+        yield store
