@@ -7,20 +7,23 @@ from contextlib import closing
 from dfs_client.api import Dfs, connect
 from dfs_deploy.spec import ClusterSpec
 from dfs_deploy.state import Credentials
-from dfs_wire.errors import CorruptError, UnavailableError
+from dfs_wire.errors import CorruptError, NotAllowedError, ProtocolError, UnavailableError
 
 SELF_TEST_BYTES = 256 * 1024
+
+#: What an address answers where our master does not (yet) listen.
+_NOT_OURS = (UnavailableError, NotAllowedError, ProtocolError)
 
 
 class ClientHealth:
     """`Health` through `dfs_client`. Holds no connection between two questions."""
 
     def master_answers(self, spec: ClusterSpec, credentials: Credentials) -> bool:
-        """A wrong key or another cluster at that port is an error, not a no."""
+        """Another program that listens there does not know our keys, or does not even speak the protocol."""
         try:
             with closing(connect_as_operator(spec, credentials)) as dfs:
                 dfs.status()
-        except UnavailableError:
+        except _NOT_OURS:
             return False
         return True
 
@@ -29,7 +32,7 @@ class ClientHealth:
         try:
             with closing(connect_as_operator(spec, credentials)) as dfs:
                 nodes = dfs.status().nodes
-        except UnavailableError:
+        except _NOT_OURS:
             return {}
         return {node.name: node.id for node in nodes if node.state == "live" and node.last_seen_at_ms >= since_ms}
 

@@ -76,9 +76,13 @@ class ProcessEngine:
         joined = (node.name for node in spec.nodes if has_joined(paths.volume(node.name)))
         return Found(
             master_initialised=paths.master_data.is_dir(),
-            running=frozenset(self._find(spec, spec.roles)),
+            running=frozenset(self.processes(spec)),
             joined=frozenset(joined),
         )
+
+    def processes(self, spec: ClusterSpec) -> dict[str, Process]:
+        """The processes that run, by role."""
+        return self._find(spec, spec.roles)
 
     def _find(self, spec: ClusterSpec, roles: Sequence[str]) -> dict[str, Process]:
         self._reap()
@@ -257,7 +261,7 @@ class ProcessEngine:
         Raises:
             ConflictError: a role still runs over it.
         """
-        running = self._find(spec, spec.roles)
+        running = self.processes(spec)
         if running:
             raise ConflictError(f"{min(running)} of cluster {spec.name!r} still runs; stop the cluster first.")
         self._store.forget(spec.name)

@@ -86,7 +86,14 @@ def _answer(dfs: Dfs, name: str, address: str) -> Seen:
     status = dfs.status()
     count = status.reply.unreadable
     trouble = f"{count} files have a chunk that no reachable node holds; start the dead nodes." if count else ""
-    return Seen(name=name, address=address, reply=status.reply, nodes=list(status.nodes), trouble=trouble)
+    nodes = sorted(status.nodes, key=_natural_order)
+    return Seen(name=name, address=address, reply=status.reply, nodes=nodes, trouble=trouble)
+
+
+def _natural_order(node: NodeInfo) -> tuple[str, int, str]:
+    """node-2 before node-10."""
+    stem = node.name.rstrip("0123456789")
+    return stem, int(node.name[len(stem) :] or 0), node.name
 
 
 def _seen_at(node: NodeInfo) -> str | None:

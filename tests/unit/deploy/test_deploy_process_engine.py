@@ -46,7 +46,7 @@ class Machine:
 
     def pids(self) -> dict[str, int]:
         """The pids of what runs."""
-        return {role: process.pid for role, process in self.engine._find(SPEC, SPEC.roles).items()}
+        return {role: process.pid for role, process in self.engine.processes(SPEC).items()}
 
 
 @pytest.fixture
