@@ -1,23 +1,12 @@
-"""Local files: the border where errors of the operating system become ours, and files written beside their target."""
+"""The border where errors of the operating system about local files become ours."""
 
-import contextlib
-import errno
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from dfs_client.local_errors import from_os_error
-from dfs_runtime.files import temporary_name
-from dfs_wire.errors import AlreadyExistsError, WrongKindError
 
 PERMISSION_BITS = 0o7777
-
-#: A file system that cannot do a thing says so with one of these.
-_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EMLINK, errno.EXDEV})
 
 
 @contextmanager
@@ -32,108 +21,3 @@ def mapping_os_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         if error.filename is None:
             error.filename = os.fspath(path)
         raise from_os_error(error) from error
-
-
-class TargetFile:
-    """A file that appears under its name only when it is whole: written beside its target, then renamed.
-
-    `write_at` may be called by several threads at once, everything else by one.
-    """
-
-    def __init__(self, target: Path, *, force: bool) -> None:
-        """Refuse early, then create the temporary file.
-
-        Raises:
-            AlreadyExistsError: the target exists, and `force` is false.
-            WrongKindError: the target is a directory or a device.
-            DfsError: the directory cannot be written.
-        """
-        self.target = target
-        self._force = force
-        with mapping_os_errors(target):
-            if force and target.is_symlink():
-                # As `cp` does: the link stays, the file that it means is replaced.
-                self.target = target.resolve()
-            _check_target(self.target, force=force)
-            self._temporary = temporary_name(_short_named(self.target))
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            # A file object rather than a descriptor: a worker that outlives an interruption then writes into a
-            # file that nobody sees, never into a descriptor that means another file by now.
-            self._file = open(os.open(self._temporary, flags, 0o600), "r+b", buffering=0)  # noqa: SIM115 - closed in __exit__
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
-        self._file.close()
-
-    def reserve(self, size: int) -> None:
-        """Claim the space before anything is fetched.
-
-        Raises:
-            NoSpaceError: the disk is too full.
-        """
-        if size == 0:
-            return
-        with mapping_os_errors(self.target):
-            try:
-                os.posix_fallocate(self._file.fileno(), 0, size)
-            except OSError as error:
-                if error.errno not in _UNSUPPORTED:
-                    raise
-
-    def write_at(self, offset: int, data: memoryview) -> None:
-        """Put bytes at their place."""
-        with mapping_os_errors(self.target):
-            while data:
-                written = os.pwrite(self._file.fileno(), data, offset)
-                offset += written
-                data = data[written:]
-
-    def finish(self, *, mode: int, mtime_ns: int) -> None:
-        """Make the bytes durable and give the file its name, mode and time.
-
-        Raises:
-            AlreadyExistsError: something took the name meanwhile, and `force` is false.
-        """
-        with mapping_os_errors(self.target):
-            descriptor = self._file.fileno()
-            os.fchmod(descriptor, mode & PERMISSION_BITS)
-            os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-            os.fsync(descriptor)
-            if self._force or not self._linked():
-                _check_target(self.target, force=self._force)
-                self._temporary.rename(self.target)
-
-    def _linked(self) -> bool:
-        """Take the name only if it is free, in one step; False where the file system has no hard links."""
-        try:
-            os.link(self._temporary, self.target)
-        except OSError as error:
-            if error.errno in _UNSUPPORTED:
-                return False
-            raise
-        return True
-
-
-def _short_named(target: Path) -> Path:
-    """A path beside the target whose name leaves room for the temporary suffix: names end at 255 bytes."""
-    name = os.fsencode(target.name)[:200].decode("utf-8", "ignore")
-    return target.with_name(name or "download")
-
-
-def _check_target(target: Path, *, force: bool) -> None:
-    try:
-        found = target.stat() if force else target.lstat()
-    except FileNotFoundError:
-        return
-    if stat.S_ISDIR(found.st_mode):
-        raise WrongKindError(f"{target} is a local directory; name a file inside it")
-    if not force:
-        raise AlreadyExistsError(f"{target} exists on this machine; replace it with --force, or choose another name")
-    if not stat.S_ISREG(found.st_mode):
-        raise WrongKindError(f"{target} is not a regular file; use - to write to standard output")

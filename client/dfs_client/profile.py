@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfs_client.local_files import mapping_os_errors
-from dfs_runtime.files import make_directory, write_atomically, write_secret
 from dfs_runtime.home import dfs_home
 from dfs_wire.errors import NotFoundError, UsageError
 from dfs_wire.messages import AddressSet
@@ -76,6 +75,9 @@ def write_profile(profile: Profile, *, home: Path | None = None, make_current: b
     Raises:
         DfsError: the directory cannot be written.
     """
+    # Most programs only read profiles.
+    from dfs_runtime.files import make_directory, write_secret
+
     path = profile_path(profile.name, home)
     with mapping_os_errors(path):
         make_directory(path.parent, mode=0o700)
@@ -186,6 +188,8 @@ def current_profile(*, home: Path | None = None) -> str | None:
 
 def set_current_profile(name: str, *, home: Path | None = None) -> None:
     """Use this profile from now on when nobody names one."""
+    from dfs_runtime.files import make_directory, write_atomically
+
     path = _current_path(home)
     with mapping_os_errors(path):
         make_directory(path.parent)

@@ -57,6 +57,8 @@ class FakeCluster(FakeMaster):
     requests: list[tuple[str, m.Header]] = field(default_factory=list)
     dials: list[tuple[str, m.Hello]] = field(default_factory=list)
     put_bytes: int = 0
+    #: Digest -> the bytes as they were put: block CRCs are made of these, whatever happens to the copies.
+    stored: dict[bytes, bytes] = field(default_factory=dict)
     #: Called with every request before anything else; may raise or change the cluster.
     hook: Callable[[str, m.Header], None] | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -195,7 +197,7 @@ class FakeCluster(FakeMaster):
                 except DfsError as error:
                     failures.append(m.HopFailure(node.id, error.code, error.message))
                     continue
-                node.chunks[request.ticket.digest] = data
+                node.chunks[request.ticket.digest] = self.stored[request.ticket.digest] = data
                 receipts.append(self._receipt(node, request.ticket.digest, len(data)))
             return m.PutChunkReply(receipts=receipts, failures=failures)
 
@@ -215,17 +217,13 @@ class FakeCluster(FakeMaster):
             begin = request.offset - request.offset % BLOCK_BYTES
             wanted_end = len(data) if request.length < 0 else request.offset + request.length
             end = min(len(data), -(-wanted_end // BLOCK_BYTES) * BLOCK_BYTES)
-            whole = self._as_stored(ticket.digest) or data
+            whole = self.stored[ticket.digest]
             crcs = b"".join(
                 crc32c(whole[place : min(place + BLOCK_BYTES, end)]).to_bytes(4, "big")
                 for place in range(begin, end, BLOCK_BYTES)
             )
             reply = m.GetChunkReply(size=len(data), generation=1, offset=begin, length=end - begin, block_crcs=crcs)
             return reply, data[begin:end]
-
-    def _as_stored(self, digest: bytes) -> bytes | None:
-        copies = (node.chunks[digest] for node in self.nodes.values() if digest in node.chunks)
-        return next((data for data in copies if blake3(data).digest() == digest), None)
 
 
 def replace_hop(request: m.PutChunk, node: FakeNode) -> m.PutChunk:
