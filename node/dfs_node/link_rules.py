@@ -9,7 +9,7 @@ from dfs_wire.messages import HeartbeatReply
 
 BACKOFF_SECONDS_MIN = 0.2
 BACKOFF_SECONDS_MAX = 3.0
-#: After a broken connection the master may think for a while that the old one lives, and refuse a second.
+#: After a broken connection or a crash the master may think for a while that the old process lives.
 GHOST_SECONDS = 2 * SUSPECT_SECONDS
 
 #: Refusals that trying again cannot change.
@@ -22,14 +22,15 @@ def backoff_seconds(failures: int, jitter: float) -> float:
     return min(doubled, BACKOFF_SECONDS_MAX) * (0.5 + jitter / 2)
 
 
-def ends_the_process(error: DfsError, lost_seconds_ago: float | None) -> bool:
+def ends_the_process(error: DfsError, trying_seconds: float) -> bool:
     """Whether a refused registration is the last word.
 
-    `lost_seconds_ago` is the time since this process was last registered, None if it never was. A process that was
-    registered a moment ago is no second node: the master only has to notice that the old connection is gone.
+    `trying_seconds` is the time since this process started, or since it lost its last connection. A node that was
+    cut off or killed is no second node: the master only has to notice that the old connection is gone. A copy of a
+    volume whose original goes on living is refused for longer than that, and ends.
     """
-    if isinstance(error, ConflictError) and lost_seconds_ago is not None:
-        return lost_seconds_ago > GHOST_SECONDS
+    if isinstance(error, ConflictError) and error.details.get("passing"):
+        return trying_seconds > GHOST_SECONDS
     return isinstance(error, _FINAL)
 
 

@@ -76,7 +76,7 @@ class MasterLink:
         self._jitter = jitter
         self._channel: Channel | None = None
         self._failures = 0
-        self._lost_at: float | None = None
+        self._trying_since = clock.monotonic()
         self._heartbeat_seconds = HEARTBEAT_SECONDS
         self._heard = Heard(identity.current.highest_epoch, identity.current.highest_commit_seq)
 
@@ -117,10 +117,10 @@ class MasterLink:
         """
         now = self._clock.monotonic()
         if self.connected:
-            self._lost_at = now
+            self._trying_since = now
             log.warning("lost the master at %s: %s", self._master_address, error)
             self._hang_up()
-        elif ends_the_process(error, None if self._lost_at is None else now - self._lost_at):
+        elif ends_the_process(error, now - self._trying_since):
             raise error
         else:
             log.info("no master at %s yet: %s", self._master_address, error)

@@ -187,7 +187,7 @@ def test_a_ghost_of_the_own_connection_is_waited_out(setup: Setup) -> None:
     setup.master.reachable = False
     setup.link.step()
     setup.master.reachable = True
-    setup.master.refuse_register = ConflictError("live elsewhere")
+    setup.master.refuse_register = ConflictError("live elsewhere", passing=True)
     setup.link.step()
     setup.clock.advance(GHOST_SECONDS - 1)
     setup.link.step()
@@ -360,10 +360,12 @@ def test_backoff_spreads_and_is_bounded() -> None:
 def test_what_ends_the_process() -> None:
     """Refusals do, trouble does not."""
     for final in (ConflictError("x"), BadCredentialError("x"), NotFoundError("x"), VolumeForeignError("x")):
-        assert ends_the_process(final, None)
+        assert ends_the_process(final, 0.0)
     for passing in (ConnectFailedError("x"), BusyError("x"), ProtocolError("x"), VolumeFailedError("x")):
-        assert not ends_the_process(passing, None)
-    assert not ends_the_process(ConflictError("x"), 1.0)
+        assert not ends_the_process(passing, 0.0)
+    assert not ends_the_process(ConflictError("x", passing=True), 1.0)
+    assert ends_the_process(ConflictError("x", passing=True), 31.0)
+    assert ends_the_process(ConflictError("x"), 1.0)
     assert ends_the_process(BadCredentialError("x"), 1.0)
 
 

@@ -45,7 +45,8 @@ class RegisterNode(Mutation[NodeRow]):
         if before is None:
             return self._join(context)
         if self.first_is_live:
-            return self._refuse(context, before, "a node with its identity is live; stop that one first")
+            reason = "a node with its identity is live; stop that one first"
+            return self._refuse(context, before, reason, passing=True)
         if self.registration <= before.registration:
             reason = f"registration {self.registration} is not newer than {before.registration}"
             return self._refuse(context, before, f"{reason}; use the volume that registered last")
@@ -125,7 +126,8 @@ class RegisterNode(Mutation[NodeRow]):
         context.add_event("node_registered", row.name, detail)
         return row
 
-    def _refuse(self, context: Context, before: NodeRow, reason: str) -> ConflictError:
+    def _refuse(self, context: Context, before: NodeRow, reason: str, *, passing: bool = False) -> ConflictError:
+        """The refusal, with its event. `passing`: the master may yet find that the other one is gone."""
         detail = {
             "node_id": before.id,
             "address": self.address,
@@ -134,7 +136,7 @@ class RegisterNode(Mutation[NodeRow]):
             "reason": reason,
         }
         context.add_event("registration_refused", before.name, detail)
-        return ConflictError(f"node {before.name} was refused: {reason}")
+        return ConflictError(f"node {before.name} was refused: {reason}", passing=passing)
 
 
 def _volume_state(before: NodeRow, told: str) -> str:

@@ -1,0 +1,1 @@
+"""Measurements of a real cluster on this machine; see docs/performance.md."""
