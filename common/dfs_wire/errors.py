@@ -255,4 +255,7 @@ ERRORS: dict[str, type[DfsError]] = {kind.code: kind for kind in _tree(DfsError)
 
 def error_from_wire(code: str, message: str, details: Details) -> DfsError:
     """Rebuild an error that a peer sent. A code that this version does not know becomes a plain `DfsError`."""
-    return ERRORS.get(code, DfsError)(message, **details)
+    error = ERRORS.get(code, DfsError)(message)
+    # Not as keyword arguments: a peer may use any name, `message` too.
+    error.details = dict(details)
+    return error

@@ -30,7 +30,10 @@ class EventConnection:
         #: What the selector watches; 1 is EVENT_READ, as registered by the listener.
         self.events = 1
         self.reading_paused = False
+        #: No request is begun any more; what is queued goes out, then the connection ends.
         self.closing = False
+        #: Since when all is said, and what still comes is thrown away.
+        self.lingering_since: float | None = None
         self.closed = False
         self.unsent_bytes = 0
         self._unsent: deque[memoryview] = deque()

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
+from functools import partial
 from typing import Any, Protocol
 
 from dfs_runtime.clock import Clock
@@ -31,6 +32,11 @@ log = logging.getLogger(__name__)
 
 #: A peer that sent a part of a frame must send the rest within this time.
 FRAME_SECONDS = 30.0
+#: After a refusal that ends a connection, what still comes is read and thrown away this long: a close over unread
+#: bytes could take the refusal back before the peer saw it.
+LINGER_SECONDS = 2.0
+#: Frames of one connection that are served before the others have their turn.
+_FRAMES_PER_TURN = 64
 _SWEEP_SECONDS = 1.0
 #: Unfinished frames of all connections together.
 _HELD_BYTES_MAX = 256 * 1024 * 1024
@@ -86,6 +92,7 @@ class EventListener:
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
+        self._accepting = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="io", daemon=True)
 
@@ -97,7 +104,7 @@ class EventListener:
 
     def start(self) -> None:
         """Begin to accept."""
-        self._selector.register(self._listening, selectors.EVENT_READ, _Mark.LISTENER)
+        self._watch_for_peers()
         self._selector.register(self._wake_in, selectors.EVENT_READ, _Mark.WAKE)
         self._thread.start()
 
@@ -130,9 +137,10 @@ class EventListener:
     def _run(self) -> None:
         next_sweep = self._clock.monotonic() + _SWEEP_SECONDS
         while not self._stopping.is_set():
-            for key, events in self._selector.select(_SWEEP_SECONDS):
-                self._handle(key.data, events)
-            while self._completed:
+            for key, events in self._selector.select(0 if self._completed else _SWEEP_SECONDS):
+                self._handle_safely(key.data, events)
+            # What is added meanwhile waits for the next round: nobody's requests keep the others from being read.
+            for _ in range(len(self._completed)):
                 self._guarded(self._completed.popleft())
             if self._clock.monotonic() >= next_sweep:
                 self._sweep()
@@ -146,6 +154,14 @@ class EventListener:
         except Exception:  # the I/O thread serves everybody: one fault must not end it
             log.exception("work on the I/O thread failed")
 
+    def _handle_safely(self, target: "_Mark | EventConnection", events: int) -> None:
+        try:
+            self._handle(target, events)
+        except Exception:  # as above; a connection that brings up a fault of ours would bring it up for ever
+            log.exception("the I/O thread failed on an event")
+            if isinstance(target, EventConnection):
+                self._close(target)
+
     def _handle(self, target: "_Mark | EventConnection", events: int) -> None:
         if target is _Mark.LISTENER:
             self._accept()
@@ -158,14 +174,23 @@ class EventListener:
             if events & selectors.EVENT_READ and not target.closed:
                 self._read(target)
 
+    def _watch_for_peers(self) -> None:
+        self._selector.register(self._listening, selectors.EVENT_READ, _Mark.LISTENER)
+        self._accepting = True
+
     def _accept(self) -> None:
         for _ in range(64):
             try:
                 connected, peer = self._listening.accept()
             except BlockingIOError:
                 return
+            except ConnectionError:
+                continue  # gone before its turn came
             except OSError:
+                # Out of descriptors: those who wait would be announced again at once, for ever. The sweep tries again.
                 log.warning("accept failed", exc_info=True)
+                self._selector.unregister(self._listening)
+                self._accepting = False
                 return
             if len(self._connections) >= self._connections_max:
                 log.warning("too many connections", extra={"peer": str(peer)})
@@ -187,6 +212,8 @@ class EventListener:
         if not data:
             self._close(connection)
             return
+        if connection.closing:
+            return  # only read so that the peer sees our last words
         connection.heard_at = self._clock.monotonic()
         if connection.fresh:
             if data[0] != MAGIC[0]:
@@ -198,14 +225,8 @@ class EventListener:
 
     def _serve_frames(self, connection: EventConnection) -> None:
         """Serve what is whole, as long as the connection may have more under way."""
-        served = False
         try:
-            while not connection.closed and connection.may_take_more():
-                found = connection.parser.next_frame()
-                if found is None:
-                    break
-                served = True
-                self._serve_frame(connection, found)
+            served = self._serve_turn(connection)
         except ProtocolError as error:
             log.warning("connection closed", extra={"peer": connection.session.peer, "reason": error.message})
             self._send(connection, Kind.ERROR, 0, 0, error_header(error), b"")
@@ -214,15 +235,26 @@ class EventListener:
         if connection.closed:
             return
         held = connection.parser.held_bytes
-        if not held or served:
-            connection.partial_since = connection.heard_at if held else None
-        elif connection.partial_since is None:
-            connection.partial_since = connection.heard_at
+        if not held or served or connection.partial_since is None:
+            connection.partial_since = self._clock.monotonic() if held else None
         if held > READ_BYTES and sum(each.parser.held_bytes for each in self._connections) > _HELD_BYTES_MAX:
             log.warning("too much is held of unfinished frames", extra={"peer": connection.session.peer})
             self._close(connection)
             return
+        if served == _FRAMES_PER_TURN:
+            self._completed.append(partial(self._serve_frames, connection))
         self._update_interest(connection)
+
+    def _serve_turn(self, connection: EventConnection) -> int:
+        """Serve some whole frames; returns how many."""
+        for served in range(_FRAMES_PER_TURN):
+            if connection.closed or not connection.may_take_more():
+                return served
+            found = connection.parser.next_frame()
+            if found is None:
+                return served
+            self._serve_frame(connection, found)
+        return _FRAMES_PER_TURN
 
     def _serve_frame(self, connection: EventConnection, found: Frame) -> None:
         head = found.head
@@ -272,13 +304,10 @@ class EventListener:
 
     def _answered(self, connection: EventConnection, data: bytes) -> None:
         connection.pending -= 1
-        if connection.closed:
+        if connection.closed or connection.lingering_since is not None:
             return
         connection.queue(data)
         self._flush(connection)
-        if not connection.closed and connection.parser.held_bytes and connection.reading_paused:
-            # What was read before the pause may hold whole frames that no further event will announce.
-            self._serve_frames(connection)
 
     # -- sending and closing -----------------------------------------------------------------------------------
 
@@ -295,19 +324,24 @@ class EventListener:
         except OSError:
             self._close(connection)
             return
-        if connection.closing and not connection.unsent_bytes:
-            self._close(connection)
-            return
+        if connection.closing and not connection.unsent_bytes and connection.lingering_since is None:
+            connection.lingering_since = self._clock.monotonic()
+            with suppress(OSError):  # the peer is gone already
+                connection.socket.shutdown(socket.SHUT_WR)
         self._update_interest(connection)
 
     def _update_interest(self, connection: EventConnection) -> None:
         """Watch for what can be acted upon; a peer that does not take its replies is not read from."""
         if connection.closed:
             return
-        connection.reading_paused = connection.closing or not connection.may_take_more()
-        events = (0 if connection.reading_paused else selectors.EVENT_READ) | (
-            selectors.EVENT_WRITE if connection.unsent_bytes else 0
-        )
+        was_paused, connection.reading_paused = connection.reading_paused, not connection.may_take_more()
+        if connection.reading_paused:
+            connection.partial_since = None  # the rest is late because of us
+        elif was_paused and connection.parser.held_bytes:
+            # What was read before the pause may hold whole frames that no further event will announce.
+            self._completed.append(partial(self._serve_frames, connection))
+        reading = connection.lingering_since is not None or not connection.reading_paused
+        events = (selectors.EVENT_READ if reading else 0) | (selectors.EVENT_WRITE if connection.unsent_bytes else 0)
         if events == connection.events:
             return
         if connection.events and events:
@@ -341,11 +375,14 @@ class EventListener:
     def _sweep(self) -> None:
         """Close connections that are too slow with their Hello, stuck in a frame, or idle for long."""
         now = self._clock.monotonic()
+        if not self._accepting:
+            self._watch_for_peers()
         for connection in list(self._connections):
             hello_late = connection.session.role is Role.STRANGER and now - connection.opened_at > HELLO_SECONDS
             stuck = connection.partial_since is not None and now - connection.partial_since > FRAME_SECONDS
             idle = not connection.pending and now - connection.heard_at > IDLE_SECONDS
-            if hello_late or stuck or idle:
+            said_all = connection.lingering_since is not None and now - connection.lingering_since > LINGER_SECONDS
+            if hello_late or stuck or idle or said_all:
                 self._close(connection)
 
     # -- the line protocol ---------------------------------------------------------------------------------------
@@ -355,7 +392,7 @@ class EventListener:
         if (
             self._lines is None
             or not 0x20 <= beginning[0] < 0x7F
-            or len(self._line_threads) >= self._connections_max // 8
+            or len(self._line_threads) >= max(1, self._connections_max // 8)
         ):
             self._close(connection)
             return

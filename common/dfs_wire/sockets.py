@@ -99,10 +99,13 @@ class SocketChannel:
         Raises:
             ProtocolError: it answers something else.
             UnavailableError: the peer went away.
+            DfsError: why the peer gives up the connection.
         """
         found = self.stream.read_head()
         if found is None:
             raise ConnectFailedError(f"{self.stream.transport.peer} closed the connection; try again")
+        if found[0].kind is Kind.ERROR and found[0].request == 0:
+            raise raise_error(found[1])  # not about one request: the peer gives up the connection
         if (found[0].verb, found[0].request) != (verb, number):
             raise ProtocolError("a reply to another request than the one that was sent")
         return found

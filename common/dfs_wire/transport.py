@@ -20,7 +20,9 @@ def parse_address(address: str) -> tuple[str, int]:
     """
     host, separator, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+    is_number = port.isascii() and port.isdigit() and len(port) <= 5
+    is_host = host.isprintable() and " " not in host
+    if not separator or not host or not is_host or not is_number or int(port) > 65_535:
         raise ProtocolError(f"'{address}' is not an address; write host:port")
     return host, int(port)
 
