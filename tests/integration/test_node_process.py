@@ -15,6 +15,9 @@ from dfs_node.disk_volume import DiskVolume
 from dfs_node.identity import load_identity
 from dfs_node.volume_directory import chunk_path
 
+#: Generous: other tests may keep the machine busy.
+SECONDS = 60.0
+
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Daemons]:
@@ -44,45 +47,46 @@ def stderr_of(started: Daemons, name: str) -> str:
 def test_a_node_joins_stops_and_comes_back(started: Daemons) -> None:
     """The first start needs the token, later ones only the volume; SIGTERM ends it with 0, announced."""
     node = started.start_node("node-1")
-    poll_for(lambda: serves(node), 20)
+    poll_for(lambda: serves(node), SECONDS)
     assert node.end() == 0
     again = started.start_node("node-1", token=False)
-    poll_for(lambda: serves(again), 20)
+    poll_for(lambda: serves(again), SECONDS)
     assert registration(started.root / "node-1") == 2
     assert again.end(signal.SIGKILL) == -signal.SIGKILL
     third = started.start_node("node-1", token=False)
-    poll_for(lambda: serves(third), 20)
+    poll_for(lambda: serves(third), SECONDS)
     assert third.end(signal.SIGINT) == 0
 
 
 def test_a_node_waits_for_its_master(started: Daemons) -> None:
     """A master that dies does not end its nodes; when it is back they register again."""
     node = started.start_node("node-1")
-    poll_for(lambda: serves(node), 20)
+    poll_for(lambda: serves(node), SECONDS)
     started.running[0].end(signal.SIGKILL)
-    poll_for(lambda: node.said("lost the master"), 20)
+    poll_for(lambda: node.said("lost the master"), SECONDS)
     started.start_master()
-    poll_for(lambda: registration(started.root / "node-1") == 2, 20)
+    poll_for(lambda: registration(started.root / "node-1") == 2, SECONDS)
     assert node.end() == 0
 
 
-def test_a_twin_is_refused(started: Daemons) -> None:
-    """1. A node serves. 2. Its volume is copied. 3. The copy ends with the master's sentence and exit code 4."""
+def test_a_twin_does_not_serve(started: Daemons) -> None:
+    """1. A node serves. 2. Its volume is copied. 3. The copy is refused for as long as the original lives."""
     node = started.start_node("node-1")
-    poll_for(lambda: serves(node), 20)
+    poll_for(lambda: serves(node), SECONDS)
     shutil.copytree(started.root / "node-1", started.root / "copy")
     twin = started.start_node("twin", volume="copy")
-    assert twin.process.wait(20) == 4
-    assert "is live" in stderr_of(started, "twin")
+    poll_for(lambda: twin.said("a node with its identity is live"), SECONDS)
+    assert not serves(twin)
     assert node.process.poll() is None
+    assert twin.end() == 0
 
 
 def test_one_volume_one_process(started: Daemons) -> None:
     """A second process on the same directory ends with exit code 5 and says why."""
     node = started.start_node("node-1")
-    poll_for(lambda: serves(node), 20)
+    poll_for(lambda: serves(node), SECONDS)
     second = started.start_node("second", volume="node-1")
-    assert second.process.wait(20) == 5
+    assert second.process.wait(SECONDS) == 5
     assert "another process uses the volume" in stderr_of(started, "second")
 
 
@@ -90,7 +94,7 @@ def test_one_volume_one_process(started: Daemons) -> None:
 def test_no_volume_is_made_unasked(started: Daemons, options: tuple[str, ...], token: bool) -> None:
     """Without a token, or where another volume was expected, nothing is made; exit code 1."""
     node = started.start_node("node-1", *options, token=token)
-    assert node.process.wait(20) == 1
+    assert node.process.wait(SECONDS) == 1
     assert not (started.root / "node-1").exists()
 
 
@@ -98,7 +102,7 @@ def test_a_wrong_token_ends_the_node(started: Daemons) -> None:
     """The refusal is one sentence with exit code 6."""
     (started.root / "join-token").write_text("00" * 32)
     node = started.start_node("node-1")
-    assert node.process.wait(20) == 6
+    assert node.process.wait(SECONDS) == 6
 
 
 def verify(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -110,7 +114,7 @@ def test_verify_trusts_a_volume_again(started: Daemons) -> None:
     """A failed volume stays failed over restarts; a full pass clears it, unless a chunk is bad or a node serves it."""
     path = started.root / "node-1"
     node = started.start_node("node-1")
-    poll_for(lambda: serves(node), 20)
+    poll_for(lambda: serves(node), SECONDS)
     assert verify("--volume", path).returncode == 5
     assert node.end() == 0
     volume = DiskVolume(path, WrappedDisk())

@@ -32,7 +32,7 @@ class Daemon:
         """Whether a log message matches."""
         return any(re.search(pattern, str(line["message"])) for line in self.lines())
 
-    def end(self, number: int = signal.SIGTERM, seconds: float = 10.0) -> int:
+    def end(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> int:
         """Signal it and wait for its exit code."""
         self.process.send_signal(number)
         return self.process.wait(seconds)
@@ -59,7 +59,7 @@ class Daemons:
         """Start it on the port that it had, or on a free one."""
         listen = self.master_address or "127.0.0.1:0"
         master = self._start("dfs-master", "master.log", "--data", str(self.root / "master"), "--listen", listen)
-        poll_for(lambda: any("address" in line for line in master.lines()), 20)
+        poll_for(lambda: any("address" in line for line in master.lines()), 60)
         self.master_address = next(str(line["address"]) for line in master.lines() if "address" in line)
         return master
 
