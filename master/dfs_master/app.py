@@ -10,15 +10,13 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 
-from sqlalchemy import Engine
-
 from dfs_master.catalog.checkpoint import Checkpointer
 from dfs_master.catalog.committer import Committer, take_epoch
-from dfs_master.catalog.engine import open_engine
+from dfs_master.catalog.engine import Engine, open_engine
 from dfs_master.catalog.migrate import upgrade
 from dfs_master.catalog.reader import Reader
 from dfs_master.cluster import Cluster, Readers
-from dfs_master.config import LOCK_FILE, MasterConfig
+from dfs_master.config import MasterConfig, held
 from dfs_master.credentials import KEY_BYTES, Credentials, key_digest
 from dfs_master.generations import Generations
 from dfs_master.handlers.nodes import known_node
@@ -28,11 +26,10 @@ from dfs_master.line_protocol import LineProtocol, LineStore
 from dfs_master.registry import STEP_SECONDS, NodeRegistry
 from dfs_master.service import MasterService
 from dfs_runtime.clock import Clock, SystemClock
-from dfs_runtime.files import AlreadyLockedError, exclusive_lock
 from dfs_runtime.lifecycle import StopSignal
 from dfs_runtime.logs import configure_logs
 from dfs_runtime.workers import Periodic, WorkerPool
-from dfs_wire.errors import NotFoundError, SchemaError, VolumeInUseError
+from dfs_wire.errors import NotFoundError, SchemaError
 from dfs_wire.event_listener import EventListener
 from dfs_wire.messages import Role
 from dfs_wire.sockets import SocketDialer
@@ -62,10 +59,7 @@ def run(config: MasterConfig, stop: StopSignal, open_store: OpenStore) -> None:
     if not config.database.is_file():
         raise NotFoundError(f"{config.data} holds no master; make one with: dfs-master init --data {config.data}")
     with ExitStack() as parts:
-        try:
-            parts.enter_context(exclusive_lock(config.data / LOCK_FILE))
-        except AlreadyLockedError as error:
-            raise VolumeInUseError(f"another master serves {config.data}; stop that one first") from error
+        parts.enter_context(held(config.data))
         upgrade(config.database, clock)
         engine = open_engine(config.database)
         line_key = secrets.token_bytes(KEY_BYTES)

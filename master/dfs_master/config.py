@@ -1,7 +1,12 @@
 """What a master is told at start. Paths and addresses only: everything a cluster must agree on is in its database."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from dfs_runtime.files import AlreadyLockedError, exclusive_lock
+from dfs_wire.errors import VolumeInUseError
 
 DATABASE_FILE = "metadata.db"
 LOCK_FILE = "lock"
@@ -22,3 +27,18 @@ class MasterConfig:
     def database(self) -> Path:
         """The metadata database."""
         return self.data / DATABASE_FILE
+
+
+@contextmanager
+def held(data: Path) -> Iterator[None]:
+    """Keep other masters out of a directory for the length of the block.
+
+    Raises:
+        VolumeInUseError: one serves it already.
+    """
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(exclusive_lock(data / LOCK_FILE))
+        except AlreadyLockedError as error:
+            raise VolumeInUseError(f"another master serves {data}; stop that one first") from error
+        yield

@@ -10,10 +10,9 @@ import click
 from dfs_master.catalog import inspect, migrate
 from dfs_master.catalog.inspect import Subject
 from dfs_master.command_errors import CommandGroup
-from dfs_master.config import DATABASE_FILE, LOCK_FILE
+from dfs_master.config import DATABASE_FILE, held
 from dfs_runtime.clock import SystemClock
-from dfs_runtime.files import AlreadyLockedError, exclusive_lock
-from dfs_wire.errors import AlreadyExistsError, CorruptError, NotFoundError, UnavailableError
+from dfs_wire.errors import AlreadyExistsError, CorruptError, NotFoundError
 
 _data = click.option(
     "--data",
@@ -88,11 +87,8 @@ def backup(dest: Path, data: Path, *, as_json: bool) -> None:
 def upgrade(data: Path, *, as_json: bool) -> None:
     """Bring the database to this program's schema, after a copy beside it. The master must not run."""
     database = _database(data)
-    try:
-        with exclusive_lock(data / LOCK_FILE):
-            done = migrate.upgrade(database, SystemClock())
-    except AlreadyLockedError as error:
-        raise UnavailableError(f"a master runs on {data}; stop it first") from error
+    with held(data):
+        done = migrate.upgrade(database, SystemClock())
     if as_json:
         copy = str(done.backup) if done.backup else None
         click.echo(json.dumps({"before": done.before, "after": done.after, "backup": copy}))

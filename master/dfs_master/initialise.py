@@ -10,7 +10,7 @@ from dfs_master.catalog.engine import open_engine
 from dfs_master.catalog.migrate import upgrade
 from dfs_master.catalog.mutations.records import AddCredential, SetSetting
 from dfs_master.catalog.reader import Reader
-from dfs_master.config import DATABASE_FILE
+from dfs_master.config import DATABASE_FILE, held
 from dfs_master.credentials import key_digest, make_key
 from dfs_master.keys import KEY_FILE, make_master_key
 from dfs_runtime.clock import Clock
@@ -36,8 +36,14 @@ def initialise(data: Path, clock: Clock, *, copies: int) -> NewCluster:
 
     Raises:
         AlreadyExistsError: there is one already.
+        VolumeInUseError: a master serves there.
     """
     make_directory(data, mode=0o700)
+    with held(data):
+        return _initialise(data, clock, copies)
+
+
+def _initialise(data: Path, clock: Clock, copies: int) -> NewCluster:
     database = data / DATABASE_FILE
     upgrade(database, clock)
     engine = open_engine(database)
