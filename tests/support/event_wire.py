@@ -48,7 +48,11 @@ class EchoMaster:
     def answer_plans(self) -> None:
         """Answer all that are kept back, from the calling thread."""
         while self.plans:
-            self.plans.pop(0)(Answer(m.PlanReply(copies=2)))
+            self.answer_a_plan()
+
+    def answer_a_plan(self) -> None:
+        """Answer the oldest that is kept back."""
+        self.plans.pop(0)(Answer(m.PlanReply(copies=2)))
 
 
 @contextmanager
