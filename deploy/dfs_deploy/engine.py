@@ -17,7 +17,7 @@ class LogLine:
 
 
 class Engine(Protocol):
-    """Starts, finds and ends the roles of clusters. It keeps no state besides what it leaves on the machine.
+    """Starts, finds and ends the roles of clusters, and finds them again in a later life.
 
     An engine is used by one thread. Every method may raise `DfsError`.
     """
@@ -52,7 +52,7 @@ class Engine(Protocol):
         ...
 
     def discard_unjoined(self, spec: ClusterSpec, node: NodeSpec) -> bool:
-        """Delete what a node left when it never joined; one that joined keeps all, and False comes back."""
+        """Delete what was made for a node that never joined; all else is kept, and False comes back."""
         ...
 
     def remove(self, spec: ClusterSpec) -> None:

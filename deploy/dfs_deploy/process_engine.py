@@ -62,6 +62,8 @@ class ProcessEngine:
         self._environ = os.environ if environ is None else environ
         #: Our children, kept so that they are reaped when they end while this program still runs.
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+        #: Directories of nodes that were not there before: only those may be taken back.
+        self._made: set[Path] = set()
 
     @property
     def name(self) -> str:
@@ -145,7 +147,9 @@ class ProcessEngine:
     def start_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
         """Start `dfs-node` over its volume. A node that is known must find its volume again, never an empty one."""
         paths = self._store.paths(spec.name)
-        make_directory(paths.node_root(node.name), mode=PRIVATE_MODE)
+        if not paths.node_root(node.name).exists():
+            make_directory(paths.node_root(node.name), mode=PRIVATE_MODE)
+            self._made.add(paths.node_root(node.name))
         arguments = ["--volume", str(paths.volume(node.name)), "--name", node.name, "--master", spec.master_address]
         arguments += ["--listen", join_address(spec.listen, node.port), "--log-file", str(paths.log(node.name))]
         if spec.is_wildcard:
@@ -246,9 +250,9 @@ class ProcessEngine:
         self._children = {pid: child for pid, child in self._children.items() if child.poll() is None}
 
     def discard_unjoined(self, spec: ClusterSpec, node: NodeSpec) -> bool:
-        """Delete a node's directory and logs unless a master ever gave its volume an id."""
+        """Delete a node's directory and logs if this engine made them and no master gave the volume an id."""
         paths = self._store.paths(spec.name)
-        if has_joined(paths.volume(node.name)):
+        if paths.node_root(node.name) not in self._made or has_joined(paths.volume(node.name)):
             return False
         shutil.rmtree(paths.node_root(node.name), ignore_errors=True)
         for path in paths.logs.glob(f"{node.name}.*"):

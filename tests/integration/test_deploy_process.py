@@ -235,7 +235,7 @@ def test_a_cluster_grows_while_it_serves(cluster: ProcessCluster, tmp_path: Path
 
 
 def test_a_growth_that_fails_leaves_the_cluster_serving(cluster: ProcessCluster, tmp_path: Path) -> None:
-    """A node that cannot start is taken back; nothing else is touched."""
+    """A node that cannot start is taken back; nothing else is touched, least of all what was there before."""
     put(cluster, tmp_path)
     before, spec = cluster.pids, cluster.spec
     # A file lies where the volume's directory must be made.
@@ -246,6 +246,8 @@ def test_a_growth_that_fails_leaves_the_cluster_serving(cluster: ProcessCluster,
     assert "node-4" in done.stderr
     assert (cluster.pids, cluster.spec) == (before, spec)
     assert get(cluster, tmp_path) == CONTENT
+    assert cluster.paths.volume("node-4").read_text() == "in the way"
+    cluster.paths.volume("node-4").unlink()
     cluster.dfs("deploy", "--nodes", "4")
     assert len(cluster.pids) == 5
 

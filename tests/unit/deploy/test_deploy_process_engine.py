@@ -244,12 +244,24 @@ def test_output_of_a_crash_loop_does_not_fill_the_disk(machine: Machine) -> None
 )
 def test_only_a_node_that_never_joined_is_discarded(machine: Machine, identity: bytes | None, discarded: bool) -> None:
     """What may hold chunks, or cannot be read, is kept."""
+    machine.engine.start_node(SPEC, SPEC.nodes[1])
+    machine.engine.stop(SPEC, ["node-2"])
     volume = machine.paths.volume("node-2")
-    volume.mkdir(parents=True)
+    volume.mkdir()
     if identity is not None:
         (volume / "identity").write_bytes(identity)
     assert machine.engine.discard_unjoined(SPEC, SPEC.nodes[1]) is discarded
     assert volume.exists() is not discarded
+
+
+def test_a_directory_that_was_there_before_is_never_discarded(machine: Machine) -> None:
+    """It may be a mount that somebody prepared for the node."""
+    volume = machine.paths.volume("node-2")
+    volume.mkdir(parents=True)
+    machine.engine.start_node(SPEC, SPEC.nodes[1])
+    machine.engine.stop(SPEC, ["node-2"])
+    assert not machine.engine.discard_unjoined(SPEC, SPEC.nodes[1])
+    assert volume.exists()
 
 
 def test_data_is_never_deleted_under_a_running_role(machine: Machine) -> None:
