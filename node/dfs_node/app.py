@@ -1,5 +1,6 @@
 """A node from its start to its end: the only place where its parts are built and joined."""
 
+import logging
 import random
 import threading
 from contextlib import ExitStack
@@ -26,6 +27,8 @@ from dfs_wire.messages import AddressSet, Hello, Role
 from dfs_wire.pool import ChannelPool
 from dfs_wire.sockets import SocketDialer
 from dfs_wire.thread_listener import ThreadListener
+
+log = logging.getLogger(__name__)
 
 
 def run(config: NodeConfig, stop: StopSignal) -> None:
@@ -80,6 +83,7 @@ def run(config: NodeConfig, stop: StopSignal) -> None:
         parts.callback(heartbeat.stop)
         heartbeat.start()
         stop.wait()
+        log.info("node %s stops", config.name)
 
 
 def _hello_to_a_node(_address: str) -> Hello:

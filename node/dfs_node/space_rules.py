@@ -1,8 +1,8 @@
 """How full a volume may get. Pure.
 
 A disk that is written full cannot be helped: deletes, repair and the file system's own records need room. So an
-upload may not take a volume below `upload_floor`, and repair, which only moves what is already promised, may go
-down to `repair_floor`. What is left below that (2 % of a small disk) nobody takes, so that deletes always work.
+upload may not take a volume below `upload_floor`. Of what is left, repair, which only moves what is already promised,
+may take all but 2 % of the disk (at most 4 GiB); that last part nobody takes, so that deletes always work.
 """
 
 from dfs_wire.limits import GIB
@@ -11,11 +11,6 @@ from dfs_wire.limits import GIB
 def upload_floor(capacity_bytes: int) -> int:
     """Bytes that uploads leave free: 5 % of the disk, at most 10 GiB."""
     return min(capacity_bytes * 5 // 100, 10 * GIB)
-
-
-def repair_floor(capacity_bytes: int) -> int:
-    """Bytes that repair leaves free: 2 % of the disk, at most 4 GiB."""
-    return min(capacity_bytes * 2 // 100, 4 * GIB)
 
 
 def is_full(capacity_bytes: int, free_bytes: int) -> bool:
