@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import BinaryIO, TextIO, TypeVar, cast
 
 from dfs_client.display import human_bytes, local_time, utc_time, visible
@@ -84,6 +84,9 @@ class Output:
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, name_last: bool = False) -> None:
         """A header line and a line a row; the first column is the name. On a terminal it may stand last."""
+        waiting = iter(rows)
+        # The first row may be an error: then nothing is printed, not even the header.
+        rows = chain(list(islice(waiting, 1)), waiting)
         if self.on_terminal:
             self._terminal_table(columns, rows, name_last=name_last)
             return

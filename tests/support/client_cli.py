@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from tests.support.fake_dfs import FakeDfs
 
 from dfs_client.api import Dfs
-from dfs_client.cli import run_program
+from dfs_client.program import run_program
 from dfs_client.session import Connections
 
 

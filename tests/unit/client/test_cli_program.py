@@ -9,8 +9,8 @@ import pytest
 from tests.support.client_cli import dfs_client
 from tests.support.fake_dfs import FakeDfs
 
-from dfs_client.cli import cli
 from dfs_client.exit_codes import EXIT_CODES
+from dfs_client.program import cli
 from dfs_client.progress import Tally, progress_bar
 from dfs_client.session import ALIASES, Connections
 from dfs_client.types import ProgressEvent
@@ -109,7 +109,7 @@ def test_profile_and_master_reach_the_connection_from_either_place() -> None:
         asked.append((profile, master))
         return FakeDfs()
 
-    from dfs_client.cli import run_program
+    from dfs_client.program import run_program
 
     for arguments in (
         ["--profile", "a", "df"],
@@ -160,7 +160,7 @@ def test_a_shell_completes_commands_and_remote_paths(monkeypatch: pytest.MonkeyP
 def _completed(fake: FakeDfs) -> str:
     from click.testing import CliRunner
 
-    from dfs_client.cli import run_program
+    from dfs_client.program import run_program
 
     with CliRunner().isolation() as (out, _, _), pytest.raises(SystemExit):
         run_program([], Connections(lambda *_: fake))  # type: ignore[arg-type,return-value]
@@ -178,7 +178,7 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
     """A listing starts fast: no TLS, no progress bar, no hashing, no terminal."""
     code = (
         "import sys, os; os.environ.update(DFS_HOME=sys.argv.pop(1), DFS_KEY='00' * 32)\n"
-        "from dfs_client.cli import run_program\n"
+        "from dfs_client.program import run_program\n"
         "run_program(sys.argv[1:])\n"
         "heavy = {'ssl', 'rich', 'blake3', 'prompt_toolkit', 'asyncio', 'platformdirs'}\n"
         "print('HEAVY', *sorted(heavy & set(sys.modules)))"
@@ -191,7 +191,7 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     """As in `dfs-client list | head -1`."""
     code = (
         "import sys\n"
-        "from dfs_client.cli import run_program\n"
+        "from dfs_client.program import run_program\n"
         "from dfs_client.session import Connections\n"
         "from tests.support.fake_dfs import FakeDfs\n"
         "fake = FakeDfs()\n"

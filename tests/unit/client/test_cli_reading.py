@@ -60,7 +60,7 @@ def test_list_r_shows_whole_paths(fake: FakeDfs) -> None:
 def test_list_of_what_is_not_there_is_exit_code_3(fake: FakeDfs) -> None:
     """No header is printed."""
     ran = dfs_client(fake, "list", "/absent")
-    assert (ran.code, ran.err) == (3, "dfs-client: /absent does not exist; check the path\n")
+    assert (ran.code, ran.out, ran.err) == (3, "", "dfs-client: /absent does not exist; check the path\n")
 
 
 def test_stat_json_has_digest_version_and_chunks(fake: FakeDfs) -> None:

@@ -10,9 +10,9 @@ from tests.support.client_cli import Ran, dfs_client
 from tests.support.fake_dfs import FakeDfs
 
 from dfs_client import prompt
-from dfs_client.cli import cli
 from dfs_client.completion import expanded, last_word, local_candidates, quoted, remote_candidates
 from dfs_client.output import Output
+from dfs_client.program import cli
 from dfs_client.session import Connections, Session
 from dfs_client.shell import Shell
 from dfs_wire.errors import ConnectFailedError
