@@ -50,8 +50,9 @@ class ProcessTable:
                 yield found
 
     def is_same(self, process: Process) -> bool:
-        """Whether that very process still lives."""
-        return self.read(process.pid) == process
+        """Whether that very process still lives. Its command line does not count: one that is ending has none."""
+        found = self.read(process.pid)
+        return found is not None and found.started_ticks == process.started_ticks
 
     def send(self, process: Process, number: signal.Signals) -> bool:
         """Signal that very process, and no other that got its pid; False when it is gone.
