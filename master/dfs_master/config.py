@@ -40,5 +40,5 @@ def held(data: Path) -> Iterator[None]:
         try:
             lock.enter_context(exclusive_lock(data / LOCK_FILE))
         except AlreadyLockedError as error:
-            raise VolumeInUseError(f"another master serves {data}; stop that one first") from error
+            raise VolumeInUseError(f"a master serves {data}; stop it first") from error
         yield
