@@ -11,10 +11,10 @@ from dfs_client.backoff import Cancellation
 from dfs_client.engine import Engine
 from dfs_client.executors import Executor
 from dfs_client.local_files import mapping_os_errors
+from dfs_client.meter import Meter
 from dfs_client.opened import OpenedVersion
 from dfs_client.target_file import TargetFile
 from dfs_client.types import Downloaded, Progress
-from dfs_client.upload import Meter
 from dfs_wire.errors import CorruptError
 from dfs_wire.messages import OpenExtent
 

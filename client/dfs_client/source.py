@@ -48,9 +48,12 @@ class LocalSource:
         self._file.close()
 
     def read_into(self, buffer: memoryview) -> int:
-        """Fill `buffer` as far as the file goes; less than all of it means the end."""
+        """Fill `buffer` as far as the file goes; less than all of it means the end, as does 0 for a pipe."""
         with mapping_os_errors(self.path):
-            return read_full(self._file, buffer)
+            filled = 0
+            while filled < len(buffer) and (count := self._file.readinto(buffer[filled:])):
+                filled += count
+            return filled
 
     def read_again(self, offset: int, length: int) -> bytes:
         """A piece that was read before; the caller compares its digest."""
@@ -78,19 +81,12 @@ def source_changed(path: object) -> SourceChangedError:
     return SourceChangedError(f"{path} changed while it was uploaded, nothing was stored; upload it again")
 
 
-def read_full(stream: BinaryIO, buffer: memoryview) -> int:
-    """Fill `buffer` from a file object that may give less than asked for; less than all of it means the end."""
-    filled = 0
-    while filled < len(buffer):
-        # Not every file object has `readinto`; a pipe that gives less than asked for is not at its end.
-        readinto = getattr(stream, "readinto", None)
-        if readinto is not None:
-            count = readinto(buffer[filled:])
-        else:
-            data = stream.read(len(buffer) - filled)
-            count = len(data)
-            buffer[filled : filled + count] = data
-        if not count:
-            break
-        filled += count
-    return filled
+def read_some(stream: BinaryIO, buffer: memoryview) -> int:
+    """Read from a file object, which may give less than asked for; 0 means its end."""
+    # Not every file object has `readinto`.
+    readinto = getattr(stream, "readinto", None)
+    if readinto is not None:
+        return readinto(buffer) or 0
+    data = stream.read(len(buffer))
+    buffer[: len(data)] = data
+    return len(data)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,35 +9,16 @@ from dfs_client.backoff import Cancellation
 from dfs_client.chunking import cuts, stream_chunk_bytes
 from dfs_client.committing import Pending, ReadAgain, commit_files
 from dfs_client.engine import Engine
+from dfs_client.meter import Meter
 from dfs_client.pipeline import ChunkPipeline
-from dfs_client.source import LocalSource, read_full
-from dfs_client.types import Progress, ProgressEvent, ProgressKind, Uploaded
+from dfs_client.source import LocalSource, read_some
+from dfs_client.types import Progress, Uploaded
 from dfs_wire.errors import AlreadyExistsError, DfsError, NotFoundError
+from dfs_wire.limits import STREAM_BLOCK_BYTES
 from dfs_wire.messages import EXPECT_ABSENT, EXPECT_ANY, FileCommit
 
 #: The permission bits of what has none of its own: streams, and files written through `open`.
 STREAM_MODE = 0o644
-
-
-class Meter:
-    """Turns bytes into progress events. Used by one thread."""
-
-    def __init__(self, progress: Progress | None, path: str, total: int) -> None:
-        self._progress = progress
-        self._path = path
-        self._total = total
-        self._done = 0
-        self.tell("start")
-
-    def tell(self, kind: ProgressKind) -> None:
-        """An event with the bytes so far."""
-        if self._progress is not None:
-            self._progress(ProgressEvent(kind, self._path, self._done, self._total))
-
-    def add(self, count: int) -> None:
-        """So many more bytes are stored."""
-        self._done += count
-        self.tell("bytes")
 
 
 def expectation(clobber: bool) -> int:
@@ -60,7 +40,11 @@ def refuse_existing(engine: Engine, path: str) -> None:
 
 
 class UploadJob:
-    """One version in the making: filled in order, then committed. Used by one thread; always `close` it."""
+    """One version in the making: filled in order, then committed. Used by one thread; always `close` it.
+
+    A local file goes by `fill`, straight into the buffers that are sent. What comes at somebody else's pace goes by
+    `write`, and takes a buffer only when a chunk is whole: a few slow writers must not hold all buffers.
+    """
 
     def __init__(self, engine: Engine, path: str, meter: Meter, *, clobber: bool) -> None:
         self._engine = engine
@@ -68,6 +52,7 @@ class UploadJob:
         self._meter = meter
         self._expect = expectation(clobber)
         self._committed = False
+        self._pending = bytearray()
         self._ledger = engine.open_ledger()
         self.pipeline = ChunkPipeline(engine, path, self._ledger, meter.add)
 
@@ -85,12 +70,28 @@ class UploadJob:
             self.pipeline.give_buffer(buffer)
         return count
 
+    def write(self, data: memoryview) -> None:
+        """Add bytes of a stream, whose size nobody knows; chunks are cut from them."""
+        while data:
+            chunk_bytes = stream_chunk_bytes(len(self.pipeline.extents))
+            count = min(len(data), chunk_bytes - len(self._pending))
+            self._pending += data[:count]
+            data = data[count:]
+            if len(self._pending) == chunk_bytes:
+                self._push_pending()
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return self.pipeline.size + len(self._pending)
+
     def commit(self, *, mode: int, mtime_ns: int, read_again: ReadAgain | None = None) -> Uploaded:
         """Wait until all chunks are stored, then make the version visible.
 
         Raises:
             DfsError: nothing is visible.
         """
+        self._push_pending()
         digest = self.pipeline.finish()
         size = self.pipeline.size
         commit = FileCommit(self._path, self._expect, size, digest, mtime_ns, mode, self.pipeline.extents)
@@ -100,6 +101,15 @@ class UploadJob:
         self._committed = True
         self._meter.tell("done")
         return Uploaded(self._path, result, size, digest, self.pipeline.bytes_sent)
+
+    def _push_pending(self) -> None:
+        def copy(buffer: memoryview) -> int:
+            buffer[:] = self._pending
+            return len(buffer)
+
+        if self._pending:
+            self.fill(copy, len(self._pending))
+            self._pending = bytearray()
 
     def close(self) -> None:
         """Give up what was not committed. The receipts so far stay for the next try."""
@@ -132,15 +142,14 @@ def upload_stream(engine: Engine, stream: BinaryIO, path: str, *, clobber: bool,
         refuse_existing(engine, path)
     job = UploadJob(engine, path, Meter(progress, path, -1), clobber=clobber)
     try:
-        return _store_stream(engine, job, partial(read_full, stream))
+        return _store_stream(engine, job, partial(read_some, stream))
     finally:
         job.close()
 
 
 def _store_stream(engine: Engine, job: UploadJob, read_into: Callable[[memoryview], int]) -> Uploaded:
     """What cannot be read twice: each chunk stays in memory until its receipts are here."""
-    for ordinal in count():
-        size = stream_chunk_bytes(ordinal)
-        if job.fill(read_into, size) < size:
-            break
+    block = memoryview(bytearray(STREAM_BLOCK_BYTES))
+    while count := read_into(block):
+        job.write(block[:count])
     return job.commit(mode=STREAM_MODE, mtime_ns=engine.clock.wall_ms() * 1_000_000)

@@ -4,10 +4,10 @@ import io
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from dfs_client.chunking import stream_chunk_bytes
 from dfs_client.engine import Engine
+from dfs_client.meter import Meter
 from dfs_client.types import Progress, Uploaded
-from dfs_client.upload import STREAM_MODE, Meter, UploadJob, refuse_existing
+from dfs_client.upload import STREAM_MODE, UploadJob, refuse_existing
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -30,9 +30,6 @@ class RemoteWriter(io.BufferedIOBase):
             refuse_existing(engine, path)
         self._engine = engine
         self._job: UploadJob | None = UploadJob(engine, path, Meter(progress, path, -1), clobber=clobber)
-        self._buffer: bytearray | None = None
-        self._filled = 0
-        self._ordinal = 0
 
     def writable(self) -> bool:
         """Always."""
@@ -40,7 +37,7 @@ class RemoteWriter(io.BufferedIOBase):
 
     def tell(self) -> int:
         """Bytes written so far."""
-        return self._open_job().pipeline.size + self._filled
+        return self._open_job().size
 
     def write(self, data: "ReadableBuffer") -> int:
         """Take all of `data`.
@@ -51,14 +48,12 @@ class RemoteWriter(io.BufferedIOBase):
         """
         job = self._open_job()
         with memoryview(data).cast("B") as view:
-            taken = 0
             try:
-                while taken < len(view):
-                    taken += self._fill(job, view[taken:])
+                job.write(view)
             except BaseException:
                 self.abort()
                 raise
-            return taken
+            return len(view)
 
     def close(self) -> None:
         """Send the rest and commit. A second call does nothing.
@@ -70,7 +65,6 @@ class RemoteWriter(io.BufferedIOBase):
         if job is None:
             return
         try:
-            self._push(job)
             now_ns = self._engine.clock.wall_ms() * 1_000_000
             self.uploaded = job.commit(mode=STREAM_MODE, mtime_ns=now_ns)
         finally:
@@ -80,9 +74,6 @@ class RemoteWriter(io.BufferedIOBase):
         """Give up what was not committed. May be called twice."""
         job, self._job = self._job, None
         if job is not None:
-            if self._buffer is not None:
-                job.pipeline.give_buffer(self._buffer)
-                self._buffer = None
             job.close()
         super().close()
 
@@ -98,24 +89,6 @@ class RemoteWriter(io.BufferedIOBase):
         # The base class would call `close`, and so commit half a file when a program forgets it.
         if getattr(self, "_job", None) is not None:
             self.abort()
-
-    def _fill(self, job: UploadJob, view: memoryview) -> int:
-        if self._buffer is None:
-            self._buffer = job.pipeline.take_buffer(stream_chunk_bytes(self._ordinal))
-        count = min(len(view), len(self._buffer) - self._filled)
-        self._buffer[self._filled : self._filled + count] = view[:count]
-        self._filled += count
-        if self._filled == len(self._buffer):
-            self._push(job)
-        return count
-
-    def _push(self, job: UploadJob) -> None:
-        """Hand the filled part over as the next chunk."""
-        buffer, filled = self._buffer, self._filled
-        self._buffer, self._filled = None, 0
-        if buffer is not None:
-            job.pipeline.add(buffer, filled)
-            self._ordinal += 1
 
     def _open_job(self) -> UploadJob:
         if self._job is None:

@@ -203,3 +203,14 @@ def test_a_stale_ticket_in_the_middle_is_renewed(cluster: FakeCluster, dfs: Dfs)
         cluster.clock.advance(3_000)
         file.seek(7 * MIB)
         assert file.read(10) == CONTENT[7 * MIB : 7 * MIB + 10]
+
+
+def test_idle_writers_do_not_hold_all_buffers(cluster: FakeCluster, dfs: Dfs) -> None:
+    """Twenty writers that wait for their callers leave room for another upload."""
+    writers = [dfs.open(f"/writers/{number}", "wb") for number in range(20)]
+    for writer in writers:
+        writer.write(b"begun")
+    dfs.upload(io.BytesIO(CONTENT), "/file")
+    for writer in writers:
+        writer.close()
+    assert len(cluster.files) == 21
