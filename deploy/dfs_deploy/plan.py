@@ -204,7 +204,7 @@ def _refuse_changes_for_life(request: DeployRequest, existing: ClusterSpec) -> N
     if request.copies not in {None, existing.copies}:
         raise UsageError(
             f"Cluster {name!r} was deployed with {existing.copies} copies; "
-            f"`dfs-client policy / {request.copies}` changes what is kept from now on."
+            f"`dfs-client policy set / --copies {request.copies}` changes what is kept from now on."
         )
 
 

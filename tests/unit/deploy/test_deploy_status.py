@@ -1,0 +1,207 @@
+"""`dfs status`, `dfs node list` and the health questions of deploy, over a client that answers as told."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.deploy import CREDENTIALS, Bench, make_spec
+
+from dfs_client.exit_codes import run
+from dfs_client.output import Output
+from dfs_client.profile import Profile, write_profile
+from dfs_client.types import ClusterStatus
+from dfs_deploy.cli import cli
+from dfs_deploy.client_health import ClientHealth
+from dfs_deploy.plan import DeployRequest
+from dfs_deploy.session import PROGRAM, Session
+from dfs_wire.errors import BadCredentialError, ConnectFailedError, CorruptError, DfsError, NotAllowedError
+from dfs_wire.messages import NodeInfo, StatusReply
+
+
+def node(number: int, *, state: str = "live", seen_ms: int = 1_700_000_000_000) -> NodeInfo:
+    """A node as the master tells of it."""
+    address = f"127.0.0.1:{5000 + number}"
+    return NodeInfo(number, f"node-{number}", address, address, "", state, 1_000, 10, seen_ms, 1)
+
+
+class FakeDfs:
+    """Answers as told; keeps one file in memory."""
+
+    def __init__(self, *, unreadable: int = 0, under_replicated: int = 0, error: DfsError | None = None) -> None:
+        self.reply = StatusReply(
+            cluster_id="c1",
+            state="serving",
+            epoch=4,
+            software="dfs",
+            files=7,
+            bytes=2_048,
+            under_replicated=under_replicated,
+            unreadable=unreadable,
+            copies=2,
+        )
+        self.error = error
+        self.files: dict[str, bytes] = {}
+        self.damage = b""
+
+    def status(self) -> ClusterStatus:
+        """The cluster, or the error."""
+        if self.error is not None:
+            raise self.error
+        return ClusterStatus(self.reply, [node(10), node(2, state="dead", seen_ms=0), node(1)])
+
+    def upload(self, source, path: str) -> None:  # noqa: ANN001
+        """Keep it."""
+        self.files[path] = source.read()
+
+    def download(self, path: str, target) -> None:  # noqa: ANN001
+        """Give it back, damaged if so told."""
+        target.write(self.files[path] + self.damage)
+
+    def exists(self, path: str) -> bool:
+        """Whether it was uploaded."""
+        return path in self.files
+
+    def remove(self, path: str) -> None:
+        """Forget it."""
+        del self.files[path]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture
+def dfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run a command on a deployed cluster `demo` whose client is the one given; its exit code."""
+    bench = Bench(tmp_path)
+    bench.operator.deploy(DeployRequest(name="demo"))
+
+    def command(fake: FakeDfs, *arguments: str) -> int:
+        monkeypatch.setattr("dfs_deploy.status.connect_as_operator", lambda *_: fake)
+        monkeypatch.setattr("dfs_deploy.status.connect", lambda *_: fake)
+        session = Session(Output(program=PROGRAM), environ={"DFS_HOME": str(tmp_path)})
+        session.__dict__["store"] = bench.store
+        return run(cli, list(arguments), PROGRAM, session.output, session)
+
+    return command
+
+
+def test_the_status_object(dfs: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    """All documented fields; nodes in the order of their numbers; never seen is null."""
+    assert dfs(FakeDfs(under_replicated=3), "status", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    nodes = found.pop("nodes")
+    assert found == {
+        "name": "demo",
+        "master": {"address": "127.0.0.1:5000", "state": "serving", "epoch": 4},
+        "files": 7,
+        "bytes": 2_048,
+        "copies": 2,
+        "under_replicated": 3,
+        "unreadable": 0,
+    }
+    assert [one["name"] for one in nodes] == ["node-1", "node-2", "node-10"]
+    assert nodes[0] == {
+        "id": 1,
+        "name": "node-1",
+        "address": "127.0.0.1:5001",
+        "state": "live",
+        "capacity_bytes": 1_000,
+        "used_bytes": 10,
+        "last_seen_at": "2023-11-14T22:13:20.000000Z",
+    }
+    assert nodes[1]["last_seen_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("fake", "code", "words"),
+    [
+        (FakeDfs(), 0, "all files have all their copies"),
+        (FakeDfs(under_replicated=3), 0, "3 chunks have too few copies"),
+        (FakeDfs(unreadable=2), 5, "2 files cannot be read"),
+    ],
+)
+def test_health_in_words(
+    dfs: Callable[..., int], capsys: pytest.CaptureFixture[str], fake: FakeDfs, code: int, words: str
+) -> None:
+    """Unreadable files are exit code 5."""
+    assert dfs(fake, "status") == code
+    shown = capsys.readouterr().out
+    assert words in shown
+    assert "node-10" in shown
+
+
+def test_a_master_that_does_not_answer(dfs: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 5, the object with null for what nobody knows, and how to start it."""
+    silent = FakeDfs(error=ConnectFailedError("nobody there"))
+    assert dfs(silent, "status", "--json") == 5
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert found["master"] == {"address": "127.0.0.1:5000", "state": "unreachable", "epoch": None}
+    assert found["nodes"] == []
+    assert found["files"] is None
+    assert "dfs start --name demo" in shown.err
+    assert dfs(silent, "status") == 5
+    assert "unreachable" in capsys.readouterr().out
+    assert dfs(silent, "node", "list") == 5
+
+
+def test_nodes_as_a_list(dfs: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    """One object or line a node."""
+    assert dfs(FakeDfs(), "node", "list", "--json") == 0
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [1, 2, 10]
+    assert dfs(FakeDfs(), "node", "list") == 0
+    assert capsys.readouterr().out.splitlines()[2].split("\t")[::6] == ["node-2", "never"]
+
+
+def test_a_cluster_known_by_its_profile_only(
+    dfs: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It runs elsewhere; its own error is shown, and no advice to start it here."""
+    write_profile(Profile("far", "far.example:5000", "c2", "aa"), home=tmp_path)
+    assert dfs(FakeDfs(), "status", "--name", "far", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["master"]["address"] == "far.example:5000"
+    assert dfs(FakeDfs(error=ConnectFailedError("nobody there")), "status", "--name", "far") == 5
+    assert "dfs start" not in capsys.readouterr().err
+    assert dfs(FakeDfs(error=NotAllowedError("this needs the admin key")), "status", "--name", "far") == 6
+
+
+# -- what deploy asks -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def health(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeDfs], ClientHealth]:
+    """The health questions, over a client."""
+
+    def over(fake: FakeDfs) -> ClientHealth:
+        monkeypatch.setattr("dfs_deploy.client_health.connect_as_operator", lambda *_: fake)
+        return ClientHealth()
+
+    return over
+
+
+def test_only_our_own_master_is_an_answer(health: Callable[[FakeDfs], ClientHealth]) -> None:
+    """Silence and a stranger on our port both mean: not yet."""
+    assert health(FakeDfs()).master_answers(make_spec(), CREDENTIALS)
+    for error in (ConnectFailedError("silence"), BadCredentialError("a stranger")):
+        asked = health(FakeDfs(error=error))
+        assert not asked.master_answers(make_spec(), CREDENTIALS)
+        assert asked.live_nodes(make_spec(), CREDENTIALS, 0) == {}
+
+
+def test_a_node_that_is_only_remembered_is_not_live(health: Callable[[FakeDfs], ClientHealth]) -> None:
+    """It must have been heard of since its process was started."""
+    asked = health(FakeDfs())
+    assert asked.live_nodes(make_spec(), CREDENTIALS, 1_700_000_000_000) == {"node-1": 1, "node-10": 10}
+    assert asked.live_nodes(make_spec(), CREDENTIALS, 1_700_000_000_001) == {}
+
+
+def test_the_self_test_leaves_nothing_and_sees_other_bytes(health: Callable[[FakeDfs], ClientHealth]) -> None:
+    """Whether it succeeds or fails."""
+    fake = FakeDfs()
+    health(fake).self_test(make_spec(), CREDENTIALS)
+    assert fake.files == {}
+    fake.damage = b"!"
+    with pytest.raises(CorruptError):
+        health(fake).self_test(make_spec(), CREDENTIALS)
+    assert fake.files == {}
