@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from dfs_client.remote_paths import ROOT, relative_to
 from dfs_wire.errors import ConflictError, DfsError, NotFoundError, UsageError
 from dfs_wire.messages import DirectorySpec, Entry, EntryKind
+from dfs_wire.paths import split_path
 
 if TYPE_CHECKING:
     from dfs_client.api import Dfs
@@ -22,9 +23,18 @@ def remote_kind(dfs: "Dfs", path: str) -> EntryKind | None:
 
 
 def entries_below(dfs: "Dfs", root: str) -> list[tuple[str, Entry]]:
-    """Everything below a directory, parents first, each with its path relative to it; the directory itself not."""
-    found = ((relative_to(entry.path, root), entry) for entry in dfs.walk(root))
-    return [(relative, entry) for relative, entry in found if relative]
+    """Everything below a directory, parents first, each with its path relative to it; the directory itself not.
+
+    Raises:
+        UsageError: the answer holds a path that could lead out of a local directory, such as one with `..`.
+    """
+    found = []
+    for entry in dfs.walk(root):
+        split_path(entry.path)
+        relative = relative_to(entry.path, root)
+        if relative:
+            found.append((relative, entry))
+    return found
 
 
 def make_each(dfs: "Dfs", specs: Sequence[DirectorySpec]) -> Iterator[tuple[str, DfsError | None]]:

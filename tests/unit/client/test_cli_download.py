@@ -10,7 +10,7 @@ from tests.support.client_cli import dfs_client
 from tests.support.fake_dfs import FakeDfs
 
 from dfs_wire.errors import CorruptError
-from dfs_wire.messages import DirectorySpec
+from dfs_wire.messages import DirectorySpec, Entry, EntryKind
 
 TIME_NS = 1_600_000_000_123_456_000
 
@@ -169,3 +169,10 @@ def test_json_has_an_object_a_file(here: Path, fake: FakeDfs) -> None:
         ("/file", str(here / "file"), "downloaded", 7),
         ("/tree/one", str(here / "one"), "downloaded", 1),
     ]
+
+
+def test_a_path_that_leads_out_of_the_target_is_refused(here: Path, fake: FakeDfs) -> None:
+    """Whatever a master answers, nothing is written beside the destination."""
+    fake.entries["/tree/../../out"] = Entry("/tree/../../out", EntryKind.FILE, 1, 0, 0o644, 9, b"")
+    assert dfs_client(fake, "download", "-r", "/tree", "new").code == 2
+    assert _names(here) == []
