@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dfs_wire.channel import Answer
 from dfs_wire.codec import decode, error_header
-from dfs_wire.errors import DfsError, InternalError, ProtocolError
+from dfs_wire.errors import DfsError, InternalError, ProtocolError, UnavailableError
 from dfs_wire.frame import FrameHead, Kind
 from dfs_wire.limits import (
     EAGER_BODY_BYTES_MAX,
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 #: After an error in mid-body, the rest is read and thrown away this long so that the peer sees the error.
 _LINGER_SECONDS = 2.0
+_LINGER_READS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Connection:
         self._stream = FrameStream(transport)
         self._session = session
         self._services = services
+        #: A reply is on its way: what fails now cannot be told in a frame any more, which would stand inside it.
+        self._replying = False
 
     def run(self) -> None:
         """Serve requests until the peer ends or the connection cannot be trusted any more.
@@ -77,14 +81,27 @@ class Connection:
         """
         self._stream.header_bytes_max = HEADER_BYTES_MAX_BEFORE_HELLO
         self._transport.set_deadline(HELLO_SECONDS)
-        while (found := self._stream.read_head()) is not None:
+        while (found := self._next_request()) is not None:
             head, header = found
-            if head.kind is not Kind.REQUEST:
-                raise ProtocolError(f"a {head.kind.name} frame where a request was due")
             self._transport.set_deadline(STREAM_SECONDS_BY_HOP[0])
             if not self._answer(head, header):
                 return
             self._transport.set_deadline(IDLE_SECONDS)
+
+    def _next_request(self) -> tuple[FrameHead, bytes] | None:
+        """The next frame's head; None when the peer ended. What is no frame is refused before the connection ends."""
+        try:
+            found = self._stream.read_head()
+            if found is not None and found[0].kind is not Kind.REQUEST:
+                raise ProtocolError(f"a {found[0].kind.name} frame where a request was due")
+            return found
+        except ProtocolError as error:
+            self._transport.set_deadline(_LINGER_SECONDS)
+            # Verb and request are 0: this speaks of the connection.
+            self._stream.send(Kind.ERROR, 0, 0, error_header(error))
+            self._transport.finish_sending()
+            self._drop_what_comes()
+            raise
 
     def _answer(self, head: FrameHead, header: bytes) -> bool:
         """Serve one request; False when the connection cannot go on."""
@@ -94,11 +111,16 @@ class Connection:
             authorise(self._session, rule)
             self._dispatch(rule, head, decode(header, rule.request), body)
         except ProtocolError as error:
-            self._refuse(head, body, error)
+            if not self._replying:
+                self._refuse(head, body, error)
             raise
         except DfsError as error:
+            if self._replying:
+                raise
             return self._refuse(head, body, error)
         except Exception:
+            if self._replying:
+                raise
             log.exception("a handler failed", extra={"verb": head.verb, "request": head.request})
             return self._refuse(head, body, InternalError("the node failed on this request; its log has the details"))
         return True
@@ -132,20 +154,24 @@ class Connection:
     def _reply(self, head: FrameHead, answer: Answer[Header]) -> None:
         if self._stream.body_left:
             raise ProtocolError("a handler left bytes of the body unread")
+        self._replying = True
         self._stream.send(Kind.REPLY, head.verb, head.request, answer.header, answer.body)
+        self._replying = False
 
     def _send_chunk(self, head: FrameHead, answer: ChunkAnswer) -> None:
         source, length = answer.source, answer.header.length
+        self._replying = True
         try:
             self._stream.send_chunk_head(Kind.REPLY, head.verb, head.request, answer.header, length)
             descriptor = source.fileno()
             if descriptor is not None and self._transport.can_sendfile:
                 self._transport.send_file(descriptor, source.file_offset, length)
-                return
-            for offset in range(0, length, STREAM_BLOCK_BYTES):
-                self._transport.send(source.read(offset, min(STREAM_BLOCK_BYTES, length - offset)))
+            else:
+                for offset in range(0, length, STREAM_BLOCK_BYTES):
+                    self._transport.send(source.read(offset, min(STREAM_BLOCK_BYTES, length - offset)))
         finally:
             source.close()
+        self._replying = False
 
     def _refuse(self, head: FrameHead, body: IncomingBody, error: DfsError) -> bool:
         """Send the error. The connection goes on only if the request's body is read past at little cost."""
@@ -159,8 +185,16 @@ class Connection:
         self._stream.send(Kind.ERROR, head.verb, head.request, error_header(error))
         if not go_on:
             self._transport.finish_sending()
-            self._drain()
+            self._drop_what_comes()
         return go_on
+
+    def _drop_what_comes(self) -> None:
+        """Read on until the peer ends or stalls: a close over unread bytes could take our last words back."""
+        scratch = memoryview(bytearray(64 * 1024))
+        with suppress(UnavailableError):
+            for _ in range(_LINGER_READS):
+                if self._transport.recv_into(scratch) == 0:
+                    return
 
     def _drain(self) -> None:
         scratch = memoryview(bytearray(64 * 1024))

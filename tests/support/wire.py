@@ -18,13 +18,16 @@ class MemorySource:
 
     file_offset = 0
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, break_after: int | None = None) -> None:
         self._data = data
+        self._break_after = break_after
 
     def fileno(self) -> int | None:
         return None
 
     def read(self, offset: int, length: int) -> bytes:
+        if self._break_after is not None and offset >= self._break_after:
+            raise ChunkCorruptError("the disk gives no more of it")
         return self._data[offset : offset + length]
 
     def close(self) -> None:
@@ -36,6 +39,8 @@ class DictionaryNode:
 
     def __init__(self) -> None:
         self.chunks: dict[bytes, bytes] = {}
+        #: From this offset of a reply on, reading fails.
+        self.break_reads_after: int | None = None
 
     def put_chunk(self, _session: Session, request: m.PutChunk, body: ChunkBody) -> m.PutChunkReply:
         if request.ticket.generation == 666:
@@ -61,7 +66,7 @@ class DictionaryNode:
         part = data[request.offset : request.offset + length]
         return ChunkAnswer(
             m.GetChunkReply(size=len(data), generation=1, offset=request.offset, length=len(part), block_crcs=b""),
-            MemorySource(part),
+            MemorySource(part, self.break_reads_after),
         )
 
 

@@ -4,6 +4,7 @@ import os
 import socket
 
 import pytest
+from tests.support.raw_peer import greeted_peer
 from tests.support.wire import dictionary_node, hello_for, poll_for, ticket_for
 
 from dfs_wire import messages as m
@@ -203,3 +204,36 @@ def test_truncated_frames() -> None:
         channel = SocketDialer().dial(address, hello_for(address))
         channel.call(m.Ping(), m.Done)
         channel.close()
+
+
+def test_a_reply_that_breaks_in_the_middle_ends_the_connection() -> None:
+    """Nothing but the promised bytes ever stands in a body: no error frame, no sentence, only an early end."""
+    with dictionary_node() as (address, node):
+        channel = SocketDialer().dial(address, hello_for(address))
+        send(channel.put(m.PutChunk(ticket=ticket_for(LARGE))), LARGE)
+        node.break_reads_after = 1024 * 1024
+        stream = channel.get(m.GetChunk(ticket=m.ReadTicket(ticket_for(LARGE).digest, 1, 0, b"")))
+        received = bytearray()
+        buffer = memoryview(bytearray(100_000))
+        with pytest.raises(UnavailableError):  # noqa: PT012 - it comes somewhere on the way
+            while count := stream.read_into(buffer):
+                received += buffer[:count]
+        assert received == LARGE[: len(received)]
+        assert not channel.usable()
+        channel.close()
+
+
+def test_what_is_no_frame_is_refused_by_name() -> None:
+    """The peer learns what was wrong before the connection ends, even with more bytes on the way."""
+    with dictionary_node() as (address, _), greeted_peer(address, hello_for(address)) as peer:
+        peer.send(encode_head(Kind.REQUEST, 2, 1, b"x" * 70_000, 0), bytes(300_000))
+        assert peer.error().code == "too_large"
+        assert peer.at_end()
+
+
+def test_a_reply_in_place_of_a_request() -> None:
+    """Only requests are served."""
+    with dictionary_node() as (address, _), greeted_peer(address, hello_for(address)) as peer:
+        peer.send(encode_head(Kind.GO_ON, 2, 1, b"\x80", 0) + b"\x80")
+        assert peer.error().code == "protocol"
+        assert peer.at_end()
