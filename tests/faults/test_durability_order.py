@@ -1,14 +1,17 @@
 """Nothing is acknowledged before it is durable: file, directory and metadata, as the kernel saw it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from tests.support.faults import FaultCluster
 from tests.support.history import Upload
-from tests.support.traces import Call, attached, needs_strace, read_trace
+from tests.support.traces import RECORD, Call, attached, needs_strace, read_trace
 
+from dfs_master.catalog.engine import connect_raw, open_engine
+from dfs_master.initialise import initialise
+from dfs_runtime.clock import SystemClock
 from dfs_wire.frame import Kind
 from dfs_wire.messages import Commit, PutChunk
 from dfs_wire.verbs import BY_REQUEST
@@ -36,10 +39,10 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FaultClus
         yield cluster, {name: read_trace(cluster.root / f"{name}.trace") for name in cluster.daemons}
 
 
-def only(calls: list[Call], what: str, wanted: Callable[[Call], bool]) -> Call:
-    """The one call that is wanted."""
-    found = [call for call in calls if wanted(call)]
-    assert len(found) == 1, f"{what}: {found}"
+def only(calls: list[Call], name: str, of: str) -> Call:
+    """The one call of this name whose arguments hold the text `of`."""
+    found = [call for call in calls if call.name == name and of in call.arguments]
+    assert len(found) == 1, f"{name} of {of}: {found}"
     return found[0]
 
 
@@ -60,15 +63,11 @@ def test_a_node_syncs_before_it_acknowledges(traces: tuple[FaultCluster, dict[st
     assert len({node for node, _, _ in copies}) == 2
     for node, digest, path in copies:
         calls = [call for call in by_role[node] if call.result != "-1"]
-        rename = only(calls, "rename", lambda call, path=path: call.name == "rename" and f'"{path}"' in call.arguments)
+        rename = only(calls, "rename", f'"{path}"')
         temporary = rename.arguments.split('"')[1]
         writes = [call for call in calls if call.name == "pwrite64" and temporary in call.arguments]
-        synced = only(calls, "fdatasync", lambda call, of=temporary: call.name == "fdatasync" and of in call.arguments)
-        directory = only(
-            calls,
-            "fsync of the directory",
-            lambda call, of=path.parent: call.name == "fsync" and f"<{of}>" in call.arguments,
-        )
+        synced = only(calls, "fdatasync", temporary)
+        directory = only(calls, "fsync", f"<{path.parent}>")
         order = [
             max(call.ended for call in writes),
             *(synced.began, synced.ended),
@@ -82,7 +81,7 @@ def test_a_node_syncs_before_it_acknowledges(traces: tuple[FaultCluster, dict[st
 
 @needs_strace
 def test_the_master_syncs_before_it_acknowledges(traces: tuple[FaultCluster, dict[str, list[Call]]]) -> None:
-    """Between a commit's request and its acknowledgement lie writes to the log, and behind the last one an fdatasync."""
+    """Between a commit's request and its acknowledgement the log is written, and synced behind the last write."""
     cluster, by_role = traces
     calls = by_role["master"]
     log = f"<{cluster.data}/metadata.db-wal>"
@@ -110,7 +109,7 @@ def test_nodes_acknowledge_before_the_master_does(traces: tuple[FaultCluster, di
     for size, request in zip(SIZES, requests, strict=True):
         for node, _, path in cluster.replica_files(f"/{size}"):
             calls = by_role[node]
-            rename = only(calls, "rename", lambda call, of=path: call.name == "rename" and f'"{of}"' in call.arguments)
+            rename = only(calls, "rename", f'"{path}"')
             assert put_reply(calls, rename).began < request.ended
 
 
@@ -120,7 +119,7 @@ def test_a_fresh_log_file_is_durable_itself(tmp_path: Path) -> None:
     with FaultCluster(tmp_path, nodes=1) as cluster:
         cluster.initialise()
         trace = tmp_path / "start.trace"
-        cluster.master.start(["strace", "-D", "-f", "-y", "-ttt", "-T", "-x", "-o", str(trace), "-e", CALLS])
+        cluster.master.start(["strace", "-D", *RECORD, "-o", str(trace), "-e", CALLS])
         cluster.nodes["node-1"].start()
         cluster.await_live()
         cluster.master.stop()
@@ -134,12 +133,6 @@ def test_a_fresh_log_file_is_durable_itself(tmp_path: Path) -> None:
 
 def test_sqlite_is_told_to_sync(tmp_path: Path) -> None:
     """The committer's connection runs with a write-ahead log and `synchronous=FULL`, foreign keys on."""
-    from contextlib import closing
-
-    from dfs_master.catalog.engine import connect_raw, open_engine
-    from dfs_master.initialise import initialise
-    from dfs_runtime.clock import SystemClock
-
     initialise(tmp_path / "master", SystemClock(), copies=2)
     with closing(connect_raw(open_engine(tmp_path / "master" / "metadata.db"))) as connection:
         cursor = connection.cursor()

@@ -64,7 +64,7 @@ class History:
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
-    def append(self, event: str, upload: Upload, **more: str | int | float) -> None:
+    def append(self, event: str, upload: Upload, **more: str | int) -> None:
         """Note `begin`, `ok` (acknowledged) or `fail` (an error was reported) of one upload."""
         line = json.dumps({"event": event, **asdict(upload), **more}) + "\n"
         os.write(self._descriptor, line.encode())
@@ -74,17 +74,21 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What became of each upload, by id. `unknown` began, and nobody ever heard of its end."""
+    """What became of each upload, by id. `unknown` began, and nobody ever heard of its end.
+
+    `errors` holds a sentence for each of `fail`, `sent` the bytes that nodes were sent for each of `ok`.
+    """
 
     ok: dict[str, Upload]
     fail: dict[str, Upload]
     unknown: dict[str, Upload]
     errors: dict[str, str]
+    sent: dict[str, int]
 
 
 def read_history(path: Path) -> Outcomes:
     """The outcomes so far; a last line that a kill tore counts as not written."""
-    found = Outcomes({}, {}, {}, {})
+    found = Outcomes({}, {}, {}, {}, {})
     for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
         record = json.loads(line)
         upload = Upload(record["id"], record["path"], record["size"])
@@ -93,4 +97,6 @@ def read_history(path: Path) -> Outcomes:
         {"begin": found.unknown, "ok": found.ok, "fail": found.fail}[record["event"]][upload.id] = upload
         if record["event"] == "fail":
             found.errors[upload.id] = record["error"]
+        if record["event"] == "ok":
+            found.sent[upload.id] = record["sent"]
     return found

@@ -17,6 +17,8 @@ STRACE = shutil.which("strace")
 needs_strace = pytest.mark.skipif(STRACE is None, reason="strace is not installed; install it to run this test")
 
 ATTACH_SECONDS = 30.0
+#: All threads, paths of descriptors, times and durations, bytes that are no text in hexadecimal.
+RECORD = ("-f", "-y", "-ttt", "-T", "-x", "-s", "48")
 #: `pid time call(arguments) = result`, with the two halves of an interrupted call on lines of their own.
 _LINE = re.compile(r"^(?P<thread>\d+) +(?P<at>\d+\.\d+) (?P<text>.*)$")
 _CALL = re.compile(r"^(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\w+).* <(?P<took>[\d.]+)>$")

@@ -21,7 +21,7 @@ class UploadProcess:
     def __init__(self, cluster: FaultCluster) -> None:
         self.history = cluster.root / "history.jsonl"
         scratch = cluster.root / "scratch"
-        scratch.mkdir()
+        scratch.mkdir(exist_ok=True)
         self._command = [
             *(sys.executable, "-m", "tests.support.upload_worker"),
             *(cluster.addresses["master"], cluster.keys["client_key"], str(cluster.root / "home")),

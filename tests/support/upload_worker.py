@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.support.history import History, Upload
 
 from dfs_client.api import Dfs, connect
+from dfs_client.types import Uploaded
 from dfs_wire.errors import DfsError
 
 #: Uploads up to this size of one batch go together through `upload_many`, as a tree of small files does.
@@ -49,28 +50,28 @@ class Worker:
     def _many(self, sources: list[tuple[Path, Upload]]) -> None:
         by_path = {upload.path: upload for _, upload in sources}
         for result in self._dfs.upload_many([(source, upload.path) for source, upload in sources]):
-            self._end(by_path[result.path], result.error)
+            self._end(by_path[result.path], result.error, result.uploaded)
         for source, _ in sources:
             source.unlink()
 
     def _one(self, upload: Upload, *, as_stream: bool) -> None:
         source = self._scratch / upload.id
         try:
-            self._dfs.upload(upload.stream() if as_stream else upload.write_to(source), upload.path)
+            uploaded = self._dfs.upload(upload.stream() if as_stream else upload.write_to(source), upload.path)
         except DfsError as error:
-            self._end(upload, error)
+            self._end(upload, error, None)
         else:
-            self._end(upload, None)
+            self._end(upload, None, uploaded)
         finally:
             source.unlink(missing_ok=True)
 
-    def _end(self, upload: Upload, error: DfsError | None) -> None:
-        if error is None:
-            self._note("ok", upload)
-        else:
+    def _end(self, upload: Upload, error: DfsError | None, uploaded: Uploaded | None) -> None:
+        if error is not None:
             self._note("fail", upload, error=f"{type(error).__name__}: {error}")
+        else:
+            self._note("ok", upload, sent=uploaded.bytes_sent if uploaded is not None else 0)
 
-    def _note(self, event: str, upload: Upload, **more: str) -> None:
+    def _note(self, event: str, upload: Upload, **more: str | int) -> None:
         with self._lock:
             self._history.append(event, upload, **more)
 
