@@ -45,4 +45,4 @@ demo: $(STAMP)
 	$(BIN)/python -m dfs_deploy.demo --engine $(ENGINE)
 
 bench: $(STAMP)
-	$(BIN)/python bench/run.py
+	$(BIN)/python -m bench.run
