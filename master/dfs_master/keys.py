@@ -1,6 +1,7 @@
 """The master's key: a file of its own, never in the database nor in its backups."""
 
 import secrets
+from functools import lru_cache, partial
 from pathlib import Path
 
 from dfs_runtime.files import write_secret
@@ -36,17 +37,17 @@ def load_master_key(directory: Path) -> bytes:
     return key
 
 
+#: Strangers name any node id in their Hello: what is remembered for them must have an end.
+_REMEMBERED_MAX = 4_096
+
+
 class NodeKeys:
     """Derived keys, remembered. Safe to use from several threads: a key derived twice is the same key."""
 
     def __init__(self, master_key: bytes, cluster_id: str) -> None:
-        self._master_key = master_key
         self.cluster_id = cluster_id
-        self._known: dict[int, bytes] = {}
+        self._derived = lru_cache(_REMEMBERED_MAX)(partial(derive_node_key, master_key, cluster_id))
 
     def of(self, node_id: int) -> bytes:
         """The signing key of a node."""
-        key = self._known.get(node_id)
-        if key is None:
-            key = self._known[node_id] = derive_node_key(self._master_key, self.cluster_id, node_id)
-        return key
+        return self._derived(node_id)

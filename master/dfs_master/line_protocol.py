@@ -59,7 +59,7 @@ class LineProtocol:
         self._store = store
         self._dialer = dialer
         self._credentials = credentials
-        self._allowed = [ipaddress.ip_network(each, strict=False) for each in ("127.0.0.0/8", "::1", *allowed)]
+        self._allowed = [_network(each) for each in ("127.0.0.0/8", "::1", *allowed)]
 
     def serve_lines(self, transport: Transport, beginning: bytes) -> None:
         """Read one request, answer it."""
@@ -103,9 +103,10 @@ class LineProtocol:
             try:
                 while data := file.read(_COPY_BYTES):
                     transport.send(data)
-            except DfsError as error:
-                # The size is promised already: a connection that ends early is the only honest answer left.
-                log.warning("a download broke off", extra={"peer": transport.peer, "reason": error.message})
+            except Exception:
+                # The size is promised already, and a sentence would pass for content: a connection that ends early is
+                # the only honest answer left.
+                log.exception("a download broke off", extra={"peer": transport.peer})
 
     def _list(self, transport: Transport) -> None:
         lines = [_list_line(entry) for entry in self._store().walk("/", copies=True) if entry.kind is EntryKind.FILE]
@@ -167,6 +168,18 @@ class _Body(RawIOBase):
                 raise UnavailableError(f"the upload ended {self._left} bytes early; nothing was stored")
         self._left -= count
         return count
+
+
+def _network(text: str) -> "ipaddress.IPv4Network | ipaddress.IPv6Network":
+    """An address or network that an operator wrote.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no address and no network; write for example 10.0.0.0/8") from error
 
 
 def _read_line(transport: Transport, beginning: bytes) -> tuple[str, bytes]:

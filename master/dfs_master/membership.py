@@ -48,7 +48,12 @@ class KnownNode:
     @property
     def takes_data(self) -> bool:
         """Whether new chunks may go there."""
-        return self.state == LIVE and self.heard and self.volume_state is VolumeState.OK
+        return self.serves and self.volume_state is VolumeState.OK
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is there and its volume is sound; it may be full."""
+        return self.state == LIVE and self.heard and self.volume_state is not VolumeState.FAILED
 
     @property
     def copies_count(self) -> bool:
@@ -108,7 +113,8 @@ def step(
     after: dict[int, KnownNode] = {}
     changes: list[StateChange] = []
     for node in nodes.values():
-        forgiven = replace(node, heard_at=node.heard_at + late_seconds) if late_seconds else node
+        # Never into the future: what was heard while the master was late needs less forgiveness.
+        forgiven = replace(node, heard_at=min(node.heard_at + late_seconds, now)) if late_seconds else node
         state = observed_state(forgiven, now, timing)
         after[node.id] = replace(forgiven, state=state) if state != node.state else forgiven
         if state != node.state:

@@ -37,8 +37,8 @@ def choose(
         NoSpaceError: enough are there, but they are full.
     """
     everybody = list(nodes)
-    present = [each for each in everybody if each.takes_data and each.id not in holders and each.id not in excluded]
-    candidates = [each for each in present if has_room(each, size)]
+    present = [each for each in everybody if each.serves and each.id not in holders and each.id not in excluded]
+    candidates = [each for each in present if each.takes_data and has_room(each, size)]
     if len(candidates) < count:
         live = sum(each.takes_data for each in everybody)
         if len(present) >= count:

@@ -20,6 +20,7 @@ from dfs_wire import messages as m
 from dfs_wire.channel import Answer
 from dfs_wire.errors import BadCredentialError, BusyError, DfsError, InternalError
 from dfs_wire.event_listener import Respond
+from dfs_wire.limits import MIB
 from dfs_wire.service import Handler, Session, check_handlers
 from dfs_wire.tickets import hello_mac
 from dfs_wire.verbs import Server
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 INLINE_BODY_BYTES_MAX = 4 * 1024
 #: A page with more rows than this is read on a worker.
 INLINE_ROWS_MAX = 256
+#: A path with more names than this is walked on a worker.
+INLINE_LOOKUPS_MAX = 64
 
 Deferred = Callable[[Session, Any, bytes, Respond], None]
 Submit = Callable[[Callable[[], None]], None]
@@ -47,7 +50,6 @@ class MasterService:
             m.Hello: self._hello,
             m.Ping: operators.ping,
             m.Space: operators.space,
-            m.Stat: tree.stat,
         }
         self._workers: dict[type[m.Header], Handler] = {
             m.DiskUsage: tree.disk_usage,
@@ -57,6 +59,7 @@ class MasterService:
         self._by_size: dict[type[m.Header], Handler] = {
             m.Open: download.open,
             m.List: tree.list,
+            m.Stat: tree.stat,
         }
         self._deferred: dict[type[m.Header], Deferred] = {
             m.Plan: upload.plan,
@@ -135,7 +138,16 @@ def _same(expected: bytes, given: bytes) -> bool:
 
 def _is_small(request: m.Header) -> bool:
     """Whether the answer is bounded tightly enough for the I/O thread."""
+    if isinstance(request, m.Stat):
+        return not request.chunks and _is_shallow(request.path)
     if isinstance(request, m.List):
-        return request.limit <= INLINE_ROWS_MAX
+        return request.limit <= INLINE_ROWS_MAX and _is_shallow(request.path)
     # A range needs few extents; a whole file may have thousands.
-    return isinstance(request, m.Open) and 0 <= request.length <= INLINE_ROWS_MAX * 1024 * 1024
+    if isinstance(request, m.Open):
+        return 0 <= request.length <= INLINE_ROWS_MAX * MIB and _is_shallow(request.path)
+    return False
+
+
+def _is_shallow(path: str) -> bool:
+    """A path costs a look-up for each of its names."""
+    return path.count("/") <= INLINE_LOOKUPS_MAX

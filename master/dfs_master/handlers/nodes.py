@@ -15,6 +15,7 @@ from dfs_wire.event_listener import Respond
 from dfs_wire.limits import HEARTBEAT_SECONDS
 from dfs_wire.service import Session
 from dfs_wire.tickets import order_mac
+from dfs_wire.transport import parse_address
 
 
 class NodeHandlers:
@@ -28,6 +29,8 @@ class NodeHandlers:
         first = request.node_id == 0
         if first is not (session.role is m.Role.JOIN) or (not first and request.node_id != session.node_id):
             raise NotAllowedError("a node registers itself only: by a join token at first, then by its own key")
+        for address in (request.address, request.public_address):
+            parse_address(address)  # others will dial it, and read it in lists
         cluster = self._cluster
         mutation = RegisterNode(
             node_id=request.node_id,
