@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from dfs_master.catalog.ids import Counters, IdBlocks
-from dfs_master.catalog.models import COPIES_DEFAULT
 from dfs_master.catalog.mutations.base import Context, Mutation, NodeStanding
 from dfs_master.catalog.requests import apply_once
 from dfs_master.catalog.sqlite import BEGIN_WRITE, DRIVER_ERROR, is_busy, is_full, is_storage_failure
@@ -114,8 +113,7 @@ class GroupWriter:
             raise EpochLostError(f"another master took over with epoch {epoch}; this one had {self._epoch}")
 
     def _context(self) -> Context:
-        copies = int(self._staging.setting("copies") or COPIES_DEFAULT)
-        return Context(self._staging, self._clock.wall_ms(), self._nodes(), copies)
+        return Context(self._staging, self._clock.wall_ms(), self._nodes())
 
     def _commit(self) -> Committed:
         try:

@@ -84,8 +84,14 @@ class StagedContent:
         self._replicas.put(chunk.id, replicas)
 
     def node_holds_chunks(self, node_id: int) -> bool:
-        """Whether the database knows any copy on a node."""
+        """Whether any copy on a node is known."""
+        if any(node_id in replicas for replicas in self._replicas.rows()):
+            return True
         return _ANY_ON_NODE.one(self._cursor, node_id=node_id) is not None
+
+    def digests_on(self, node_id: int, limit: int) -> list[bytes]:
+        """Some chunks with a copy on a node, in whatever state, as the database knows them."""
+        return [digest for (digest,) in _DIGESTS_ON.all(self._cursor, node_id=node_id, limit=limit)]
 
     def flush(self) -> None:
         """Write the changes. Versions and chunks are never deleted here: that is the collector's work."""
@@ -102,13 +108,16 @@ class StagedContent:
     def _flush_replicas(self) -> None:
         inserted: list[ReplicaRow] = []
         updated: list[ReplicaRow] = []
+        deleted: list[ReplicaRow] = []
         for before, after in self._replicas.changes():
             known = before or _NONE
+            deleted += [row for node_id, row in known.items() if node_id not in (after or _NONE)]
             for node_id, row in (after or _NONE).items():
                 if node_id not in known:
                     inserted.append(row)
                 elif row != known[node_id]:
                     updated.append(row)
+        REPLICAS.delete(self._cursor, deleted)
         REPLICAS.insert(self._cursor, inserted)
         REPLICAS.update(self._cursor, updated)
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
+from dfs_master.catalog.models import COPIES_DEFAULT
 from dfs_master.catalog.rows import EventRow
 from dfs_master.catalog.staged_content import StagedContent
 from dfs_master.catalog.staged_tree import StagedTree
@@ -36,12 +37,11 @@ class NodeStanding(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a mutation is judged by. `copies` is the cluster's default policy. Used by the committer's thread."""
+    """What a mutation is judged by. Used by the committer's thread."""
 
     staging: Staging
     now_ms: int
     nodes: Mapping[int, NodeStanding]
-    copies: int
 
     @property
     def tree(self) -> StagedTree:
@@ -52,6 +52,11 @@ class Context:
     def content(self) -> StagedContent:
         """The versions, chunks and replicas."""
         return self.staging.content
+
+    @property
+    def copies(self) -> int:
+        """The cluster's own policy, which holds where no directory has one."""
+        return int(self.staging.setting("copies") or COPIES_DEFAULT)
 
     def add_event(self, kind: str, subject: str, detail: Mapping[str, object]) -> None:
         """Note that something happened to `subject`, and why."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from dfs_master.catalog.models import ROOT_ENTRY_ID
 from dfs_master.catalog.mutations.base import Context
 from dfs_master.catalog.rows import EntryRow
-from dfs_wire.errors import AlreadyExistsError, ConflictError, InternalError, NotFoundError, UsageError, WrongKindError
+from dfs_wire.errors import AlreadyExistsError, ConflictError, CorruptError, NotFoundError, UsageError, WrongKindError
 from dfs_wire.messages import EXPECT_ABSENT, EXPECT_ANY, EntryKind
 from dfs_wire.paths import join_path, split_path
 
@@ -52,14 +52,14 @@ def find(context: Context, path: str) -> Place:
     if not names:
         raise UsageError("/ is the root itself; name something in it")
     directories = [root(context)]
-    for depth, name in enumerate(names):
+    for depth, name in enumerate(names[:-1]):
         entry = context.tree.child(directories[-1].id, name)
-        if depth == len(names) - 1 or entry is None:
-            return Place(path, tuple(directories), names[depth:-1], names[-1], entry)
+        if entry is None:
+            return Place(path, tuple(directories), names[depth:-1], names[-1], None)
         if entry.kind != DIRECTORY:
             raise WrongKindError(f"{join_path(names[: depth + 1])} is a file, not a directory; choose another path")
         directories.append(entry)
-    raise InternalError("a path without an end")
+    return Place(path, tuple(directories), (), names[-1], context.tree.child(directories[-1].id, names[-1]))
 
 
 def find_existing(context: Context, path: str) -> tuple[Place, EntryRow]:
@@ -79,7 +79,7 @@ def root(context: Context) -> EntryRow:
     """The directory `/`."""
     row = context.tree.entry(ROOT_ENTRY_ID)
     if row is None:
-        raise InternalError("the metadata has no root; check the database")
+        raise CorruptError("the metadata has no root directory; restore a backup of it")
     return row
 
 

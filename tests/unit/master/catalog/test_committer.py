@@ -179,7 +179,7 @@ def test_a_full_disk_is_said_and_survived(faulty: tuple[Store, FaultyCursor]) ->
 
 
 @pytest.mark.parametrize("name", ["SQLITE_IOERR_WRITE", "SQLITE_CORRUPT"])
-@pytest.mark.parametrize("beginning", ["SELECT", "INSERT INTO entries", "COMMIT", "BEGIN"])
+@pytest.mark.parametrize("beginning", ["SELECT", "SELECT entries", "INSERT INTO entries", "COMMIT", "BEGIN"])
 def test_a_storage_failure_ends_the_process(faulty: tuple[Store, FaultyCursor], name: str, beginning: str) -> None:
     """Wherever it happens: everything is refused from then on, also when the disk works again."""
     store, cursor = faulty

@@ -15,6 +15,7 @@ from dfs_master.catalog.models import REMOVED_ENTRY_ID
 from dfs_wire.errors import (
     AlreadyExistsError,
     ConflictError,
+    CorruptError,
     DfsError,
     NotEmptyError,
     NotFoundError,
@@ -268,3 +269,11 @@ def test_two_files_swap_their_names_in_one_group(store: Store) -> None:
         ("a", b),
         ("b", a),
     ]
+
+
+def test_a_database_without_a_root_is_corrupt(store: Store) -> None:
+    """Said so, instead of a fault."""
+    store.execute("PRAGMA foreign_keys = OFF")
+    store.execute("DELETE FROM entries WHERE id = 1")
+    with pytest.raises(CorruptError, match="no root"):
+        store.do(remove("/f"))

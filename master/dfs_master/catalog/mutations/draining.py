@@ -1,0 +1,106 @@
+"""Mutations that let a node go: no new data, its copies given up one by one where others stay, then its row."""
+
+from dataclasses import dataclass
+
+from dfs_master.catalog.models import NodeState, ReplicaState
+from dfs_master.catalog.mutations.base import Context, Mutation
+from dfs_master.catalog.rows import NodeRow, ReplicaRow
+from dfs_wire.errors import ConflictError, NotFoundError
+
+
+@dataclass(frozen=True, slots=True)
+class SetDraining(Mutation[NodeRow]):
+    """Begin to drain a node, or stop it."""
+
+    node_id: int
+    draining: bool
+
+    def apply(self, context: Context) -> NodeRow:
+        """The node as it stands now; an event if that is new.
+
+        Raises:
+            NotFoundError: no node has this id.
+        """
+        before = _node(context, self.node_id)
+        if (before.state == NodeState.DRAINING) == self.draining:
+            return before
+        # A cancelled node is suspect until its next heartbeat says that it serves.
+        row = before._replace(state=NodeState.DRAINING if self.draining else NodeState.SUSPECT)
+        context.staging.put_node(row)
+        kind = "drain_started" if self.draining else "drain_cancelled"
+        context.add_event(kind, row.name, {"node_id": row.id})
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseCopies(Mutation[int]):
+    """Give up at most `limit` copies of a draining node that no chunk needs; the reply says how many it were."""
+
+    node_id: int
+    limit: int = 500
+
+    def apply(self, context: Context) -> int:
+        """One step.
+
+        Raises:
+            NotFoundError: no node has this id.
+            ConflictError: it is not being drained, or a chunk needs its copy here.
+        """
+        node = _node(context, self.node_id)
+        if node.state != NodeState.DRAINING:
+            raise ConflictError(f"node {node.name} is {node.state}; drain it first")
+        digests = context.content.digests_on(self.node_id, self.limit)
+        for digest in digests:
+            self._release(context, node, digest)
+        return len(digests)
+
+    def row_count(self) -> int:
+        """A replica and a chunk each."""
+        return 2 * self.limit
+
+    def _release(self, context: Context, node: NodeRow, digest: bytes) -> None:
+        chunk = context.content.chunk(digest)
+        if chunk is None:
+            return
+        replicas = context.content.replicas(chunk.id)
+        mine = replicas.get(self.node_id)
+        staying = sum(_stays(context, row, self.node_id) for row in replicas.values())
+        if mine is not None and mine.state == ReplicaState.GOOD and staying < chunk.copies_wanted:
+            raise ConflictError(f"node {node.name} still holds copies that are needed; wait until it is drained")
+        context.content.put_chunk(chunk, {each: row for each, row in replicas.items() if each != self.node_id})
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNode(Mutation[None]):
+    """Forget a node that holds nothing any more."""
+
+    node_id: int
+
+    def apply(self, context: Context) -> None:
+        """Delete its row.
+
+        Raises:
+            NotFoundError: no node has this id.
+            ConflictError: copies on it are on record.
+        """
+        node = _node(context, self.node_id)
+        if context.content.node_holds_chunks(self.node_id):
+            raise ConflictError(f"node {node.name} still holds copies that are needed; wait until it is drained")
+        context.staging.drop_node(node)
+        context.add_event("node_removed", node.name, {"node_id": node.id, "address": node.address})
+
+
+def _node(context: Context, node_id: int) -> NodeRow:
+    row = context.staging.node(node_id)
+    if row is None:
+        raise NotFoundError(f"no node has the id {node_id}; see `dfs node list`")
+    return row
+
+
+def _stays(context: Context, row: ReplicaRow, leaving: int) -> bool:
+    """Whether a copy is verified, on another node that serves and is not to go either."""
+    standing = context.nodes.get(row.node_id)
+    if row.node_id == leaving or row.state != ReplicaState.GOOD or standing is None or not standing.copies_count:
+        return False
+    other = context.staging.node(row.node_id)
+    return other is not None and other.state != NodeState.DRAINING
