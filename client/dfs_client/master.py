@@ -187,8 +187,8 @@ class MasterClient:
             return ConnectFailedError(
                 f"the master at {self.address} does not answer; check the address, or start it with `dfs start`"
             )
-        if isinstance(error, BusyError):
-            return error
+        if not isinstance(error, ConnectFailedError | TimedOutError):
+            return error  # the master is there, and its own sentence says why it does not serve
         return type(error)(
             f"the master at {self.address} went away and did not come back within {self._retry_seconds:.0f} s;"
             " see `dfs status`, then repeat the command"

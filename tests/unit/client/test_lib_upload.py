@@ -23,6 +23,7 @@ from dfs_wire.errors import (
     SourceChangedError,
     TimedOutError,
     TooFewNodesError,
+    UnavailableError,
     WrongKindError,
 )
 from dfs_wire.limits import CHUNK_BYTES_DEFAULT, KIB, MIB, RECEIPT_SECONDS
@@ -220,6 +221,13 @@ def test_a_master_that_stays_away_ends_the_operation_after_30_seconds(
         dfs.upload(file_with(tmp_path, b"x"), "/file")
     assert 30 <= cluster.clock.monotonic() - before < 35
     assert caught.value.exit_code == 5
+
+
+def test_a_master_that_stays_unavailable_keeps_its_word(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
+    """It answers, only never well: its own sentence is shown, not that it went away."""
+    cluster.fail(Commit, UnavailableError("the disk is out of reach; look at it"), times=100_000)
+    with pytest.raises(UnavailableError, match="out of reach"):
+        dfs.upload(file_with(tmp_path, b"x"), "/file")
 
 
 def test_a_chunk_that_the_plan_called_stored_is_sent_when_the_commit_misses_it(
