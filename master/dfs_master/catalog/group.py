@@ -124,6 +124,9 @@ class GroupWriter:
             self._roll_back()
             if is_storage_failure(error):
                 raise _storage_failed(error) from error
+            if is_full(error):
+                # Without room for its last page in the log, a transaction is none: this outcome is known.
+                raise _write_error(error) from error
             raise UnavailableError(
                 "the master could not finish writing, so it is unknown whether this was done; look before you repeat it"
             ) from error

@@ -222,13 +222,25 @@ def test_a_failed_commit_leaves_the_outcome_unknown(faulty: tuple[Store, FaultyC
     """Everybody is told so; ids and overlay start afresh, and the next group works."""
     store, cursor = faulty
     before = store.committer.commit_seq
-    cursor.errors["COMMIT"] = driver_error("SQLITE_FULL")
+    cursor.errors["COMMIT"] = driver_error("SQLITE_NOMEM")
     outcomes = store.run(commit_files(file_commit("/f", "x")), remove("/missing"))
     assert [type(outcome) for outcome in outcomes] == [UnavailableError, UnavailableError]
     assert "unknown" in str(outcomes[0])
     cursor.errors.clear()
     assert store.paths() == {}
     assert store.committer.commit_seq == before
+    assert store.commit("/f", "x").code == ""
+    assert store.fatal == []
+
+
+def test_a_disk_that_is_full_at_the_commit_is_said_at_once(faulty: tuple[Store, FaultyCursor]) -> None:
+    """Nothing was written, and asking again for half a minute would not make room."""
+    store, cursor = faulty
+    cursor.errors["COMMIT"] = driver_error("SQLITE_FULL")
+    (outcome,) = store.run(commit_files(file_commit("/f", "x")))
+    assert isinstance(outcome, NoSpaceError)
+    cursor.errors.clear()
+    assert store.paths() == {}
     assert store.commit("/f", "x").code == ""
     assert store.fatal == []
 
