@@ -11,7 +11,8 @@ from typing import Any
 
 from dfs_master.cluster import Cluster
 from dfs_master.handlers.download import DownloadHandlers
-from dfs_master.handlers.nodes import NodeHandlers
+from dfs_master.handlers.draining import DrainHandlers
+from dfs_master.handlers.nodes import Heard, NodeHandlers
 from dfs_master.handlers.operators import OperatorHandlers
 from dfs_master.handlers.tree import TreeHandlers
 from dfs_master.handlers.upload import UploadHandlers
@@ -41,11 +42,12 @@ Submit = Callable[[Callable[[], None]], None]
 class MasterService:
     """Routes requests. `serve` is called by the I/O thread (or by the simulation)."""
 
-    def __init__(self, cluster: Cluster, submit: Submit) -> None:
+    def __init__(self, cluster: Cluster, submit: Submit, heard: Heard) -> None:
         self._cluster = cluster
         self._submit = submit
         upload, download, tree = UploadHandlers(cluster), DownloadHandlers(cluster), TreeHandlers(cluster)
-        nodes, operators = NodeHandlers(cluster), OperatorHandlers(cluster)
+        nodes, operators = NodeHandlers(cluster, heard), OperatorHandlers(cluster)
+        draining = DrainHandlers(cluster)
         self._inline: dict[type[m.Header], Handler] = {
             m.Hello: self._hello,
             m.Ping: operators.ping,
@@ -54,6 +56,7 @@ class MasterService:
         self._workers: dict[type[m.Header], Handler] = {
             m.DiskUsage: tree.disk_usage,
             m.Status: operators.status,
+            m.DrainProgress: draining.progress,
         }
         #: Inline for small requests, on a worker for large ones.
         self._by_size: dict[type[m.Header], Handler] = {
@@ -71,6 +74,8 @@ class MasterService:
             m.ReportCopy: download.report,
             m.Register: nodes.register,
             m.Heartbeat: nodes.heartbeat,
+            m.DrainNode: draining.drain,
+            m.RemoveNode: draining.remove,
         }
         served = {*self._inline, *self._workers, *self._by_size, *self._deferred} - {m.Hello}
         check_handlers(served, Server.MASTER, chunk_verbs=False)

@@ -1,5 +1,7 @@
 """`Register` and `Heartbeat`: how nodes come, live, and are told what to do."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from dfs_master.catalog.models import NodeState
@@ -17,12 +19,16 @@ from dfs_wire.service import Session
 from dfs_wire.tickets import order_mac
 from dfs_wire.transport import parse_address
 
+#: Node id, findings: told after they are on record.
+Heard = Callable[[int, list[m.Finding]], None]
+
 
 class NodeHandlers:
     """Safe to use from several threads."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, heard: Heard) -> None:
         self._cluster = cluster
+        self._heard = heard
 
     def register(self, session: Session, request: m.Register, _body: bytes, respond: Respond) -> None:
         """A node takes up service; a first join gets its id and key."""
@@ -85,10 +91,16 @@ class NodeHandlers:
             cluster.committer.submit(SaveNodes([node_update(due)]), _ignore)
         if findings:
             cluster.committer.submit(
-                RecordFindings(request.node_id, findings), lambda result: self._beat(request, result, respond)
+                RecordFindings(request.node_id, findings),
+                lambda result: self._recorded(request, findings, result, respond),
             )
         else:
             self._beat(request, None, respond)
+
+    def _recorded(self, request: m.Heartbeat, findings: list[m.Finding], result: object, respond: Respond) -> None:
+        if not isinstance(result, DfsError):
+            self._heard(request.node_id, findings)
+        self._beat(request, result, respond)
 
     def _beat(self, request: m.Heartbeat, recorded: object, respond: Respond) -> None:
         if isinstance(recorded, DfsError):
