@@ -40,7 +40,7 @@ def configure_logs(*, file: Path | None, level: str = "INFO") -> None:
     else:
         file.parent.mkdir(parents=True, exist_ok=True)
         handler = logging.handlers.RotatingFileHandler(
-            file, maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8"
+            file, maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8", errors="backslashreplace"
         )
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()

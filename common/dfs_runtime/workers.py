@@ -5,6 +5,8 @@ import queue
 import threading
 from collections.abc import Callable
 
+from dfs_runtime.clock import Deadline, SystemClock
+
 log = logging.getLogger(__name__)
 
 Task = Callable[[], None]
@@ -18,7 +20,8 @@ class QueueFullError(Exception):
 class WorkerPool:
     """A fixed number of threads behind a bounded queue. Safe to use from any thread."""
 
-    def __init__(self, name: str, threads: int, queue_max: int) -> None:
+    def __init__(self, name: str, threads: int, queue_max: int, *, stop_seconds: float = JOIN_SECONDS) -> None:
+        self._stop_seconds = stop_seconds
         self._queue: queue.Queue[Task | None] = queue.Queue(queue_max)
         self._threads = [
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(1, threads + 1)
@@ -39,10 +42,15 @@ class WorkerPool:
 
     def stop(self) -> None:
         """Finish what is queued, then end the threads; those that do not end in time are left as daemons."""
+        deadline = Deadline(SystemClock(), self._stop_seconds)
         for _ in self._threads:
-            self._queue.put(None)
+            try:
+                self._queue.put(None, timeout=deadline.remaining())
+            except queue.Full:  # tasks that do not end hold up all that wait
+                log.warning("tasks are left behind at the end")
+                return
         for thread in self._threads:
-            thread.join(JOIN_SECONDS)
+            thread.join(deadline.remaining())
 
     def _run(self) -> None:
         while (task := self._queue.get()) is not None:
