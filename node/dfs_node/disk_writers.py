@@ -13,6 +13,7 @@ from dfs_node.disk import Disk
 from dfs_node.volume import StoredChunk
 from dfs_node.volume_health import FULL, LIMITS, VolumeHealth
 from dfs_runtime.files import temporary_name
+from dfs_wire.limits import STREAM_BLOCK_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,11 @@ class NewChunkWriter:
         if self._checks.length > self._size:
             return  # more than was announced: `commit` will refuse, the file must not grow over its reservation
         with self._health.guard("write"):
-            self._disk.pwrite(self._open_descriptor(), view, offset)
+            descriptor = self._open_descriptor()
+            self._disk.pwrite(descriptor, view, offset)
+            if self._size > STREAM_BLOCK_BYTES:
+                # The disk works while the network does; a small chunk is synced at once anyway.
+                self._disk.start_writing(descriptor, offset, len(view))
 
     def commit(self) -> StoredChunk:
         """Header, fdatasync, then the name."""

@@ -124,6 +124,9 @@ class WrappedDisk:
     def pwrite(self, descriptor: int, data: bytes | memoryview, offset: int) -> None:
         self._call("pwrite").pwrite(descriptor, data, offset)
 
+    def start_writing(self, descriptor: int, offset: int, length: int) -> None:
+        self._call("start_writing").start_writing(descriptor, offset, length)
+
     def pread_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
         return self._call("pread_into").pread_into(descriptor, buffer, offset)
 

@@ -33,6 +33,8 @@ from dfs_wire.limits import GIB, MIB
 from dfs_wire.messages import FindingKind, VolumeState
 
 DATA, DIGEST = chunk_of(200_000)
+#: Long enough for the disk to be started early.
+LONG, LONG_DIGEST = chunk_of(1_200_000)
 
 
 def files_of(volume: Path) -> list[Path]:
@@ -179,22 +181,23 @@ def test_io_error_at_every_call_of_a_put(tmp_path: Path, forever: bool) -> None:
         volume = DiskVolume(root, disk)
         disk.arm(nth, errno.EIO, forever=forever)
         try:
-            store(volume, DATA)
+            store(volume, LONG, piece=600_000)
         except VolumeFailedError:
             disk.arm(0)
             assert volume.usage().state is VolumeState.FAILED
             with pytest.raises(VolumeFailedError):
-                store(volume, DATA)
+                store(volume, LONG)
             # A restart does not clear it.
             assert DiskVolume(root, WrappedDisk()).usage().state is VolumeState.FAILED
         else:
             fired = disk.fired
             disk.arm(0)
             assert fired in (None, "open", "pread_into", "unlink")
-            assert volume.verify(DIGEST).kind is FindingKind.GOOD
+            assert volume.verify(LONG_DIGEST).kind is FindingKind.GOOD
             if fired is None:
+                assert "start_writing" in disk.calls
                 break
-    assert nth > 8
+    assert nth > 10
 
 
 def test_full_disk_at_every_call_of_a_put(tmp_path: Path) -> None:
