@@ -16,6 +16,7 @@ import os
 import random
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self, overload
@@ -40,7 +41,17 @@ from dfs_runtime.home import dfs_home
 from dfs_wire.channel import Dialer
 from dfs_wire.errors import BadCredentialError, NotAllowedError, UsageError
 from dfs_wire.limits import CONNECT_SECONDS, RETRY_SECONDS
-from dfs_wire.messages import EXPECT_ABSENT, EXPECT_ANY, DirectorySpec, Entry, Hello, Role, SpaceReply, UsageRow
+from dfs_wire.messages import (
+    EXPECT_ABSENT,
+    EXPECT_ANY,
+    DirectorySpec,
+    DrainProgressReply,
+    Entry,
+    Hello,
+    Role,
+    SpaceReply,
+    UsageRow,
+)
 from dfs_wire.paths import join_path, split_path
 from dfs_wire.pool import ChannelPool
 
@@ -367,6 +378,49 @@ class Dfs:
         Raises:
             NotAllowedError: the profile has no admin key.
         """
+        with self._as_admin() as admin:
+            return ClusterStatus(*admin.status())
+
+    def drain_node(self, node_id: int, *, cancel: bool = False) -> None:
+        """Put no new data on a node and move its copies to others; with `cancel`, let it serve on.
+
+        Raises:
+            NotAllowedError: the profile has no admin key.
+            NotFoundError: there is no such node.
+        """
+        with self._as_admin() as admin:
+            admin.drain_node(node_id, cancel=cancel)
+
+    def drain_progress(self, node_id: int) -> DrainProgressReply:
+        """How many chunks and bytes still have too few copies on other nodes; none: the node may go.
+
+        Raises:
+            NotAllowedError: the profile has no admin key.
+            NotFoundError: there is no such node.
+        """
+        with self._as_admin() as admin:
+            return admin.drain_progress(node_id)
+
+    def remove_node(self, node_id: int) -> None:
+        """Forget a drained node, so that its volume can be thrown away.
+
+        Raises:
+            NotAllowedError: the profile has no admin key.
+            NotFoundError: there is no such node.
+            ConflictError: a chunk still needs its copy there.
+        """
+        with self._as_admin() as admin:
+            admin.remove_node(node_id)
+
+    # -- parts -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _as_admin(self) -> Iterator[MasterClient]:
+        """A connection with the admin key, made when first needed.
+
+        Raises:
+            NotAllowedError: there is no such key, or the master does not know it.
+        """
         settings = self._settings
         key = settings.key if settings.admin_key is None and settings.key_given else settings.admin_key
         if key is None:
@@ -375,11 +429,9 @@ class Dfs:
             if self._admin is None:
                 self._admin = self._master_client(self._new_pool(self._dialer, Role.ADMIN, key))
         try:
-            return ClusterStatus(*self._admin.status())
+            yield self._admin
         except BadCredentialError as error:
             raise NotAllowedError(_ADMIN_ONLY) from error
-
-    # -- parts -------------------------------------------------------------------------------------------------
 
     def _master_client(self, pool: ChannelPool) -> MasterClient:
         return MasterClient(

@@ -152,6 +152,18 @@ class MasterClient:
         answer = self._call(m.Status(), m.StatusReply)
         return answer.header, answer.items(list[m.NodeInfo])
 
+    def drain_node(self, node_id: int, *, cancel: bool) -> None:
+        """Begin to move a node's copies elsewhere, or stop that. Needs the admin key."""
+        self._call(m.DrainNode(node_id=node_id, cancel=cancel), m.Done)
+
+    def drain_progress(self, node_id: int) -> m.DrainProgressReply:
+        """What a node still holds alone. Needs the admin key."""
+        return self._call(m.DrainProgress(node_id=node_id), m.DrainProgressReply).header
+
+    def remove_node(self, node_id: int) -> None:
+        """Forget a drained node. Needs the admin key."""
+        self._call(m.RemoveNode(node_id=node_id), m.Done)
+
     # -- one round trip ----------------------------------------------------------------------------------------
 
     def _call(self, request: m.Header, reply: type[R], body: bytes = b"") -> Answer[R]:

@@ -538,6 +538,10 @@ class FindingKind(StrEnum):
     GOOD = "good"
     CORRUPT = "corrupt"
     MISSING = "missing"
+    #: A copy order was carried out: the chunk is verified and durable here.
+    STORED = "stored"
+    #: A copy order failed; `detail` says why.
+    NOT_STORED = "not_stored"
 
 
 class Finding(Item, frozen=True):
@@ -575,15 +579,25 @@ class HeartbeatReply(Header, frozen=True, kw_only=True):
 class OrderKind(StrEnum):
     """What a master asks of a node."""
 
+    #: Read the chunk and say what it is like.
     VERIFY = "verify"
+    #: Fetch the chunk from another node and store it.
+    COPY = "copy"
 
 
 class Order(Item, frozen=True):
-    """One thing to do with one chunk."""
+    """One thing to do with one chunk. The fields from `size` on are for COPY: what to fetch, from where, and the
+    `expires_at_ms` and `mac` of a `ReadTicket` for it.
+    """
 
     kind: OrderKind
     digest: bytes
     generation: int = 0
+    size: int = 0
+    source_node: int = 0
+    source_address: str = ""
+    expires_at_ms: int = 0
+    mac: bytes = b""
 
 
 # -- Operators -------------------------------------------------------------------------------------------------
@@ -620,3 +634,30 @@ class NodeInfo(Item, frozen=True):
     used_bytes: int
     last_seen_at_ms: int
     registered_at_ms: int
+
+
+class DrainNode(Header, frozen=True, kw_only=True):
+    """Put no new data on a node and move its copies to others; or, with `cancel`, stop that."""
+
+    node_id: int
+    cancel: bool = False
+
+
+class DrainProgress(Header, frozen=True, kw_only=True):
+    """How far is the draining of a node?"""
+
+    node_id: int
+
+
+class DrainProgressReply(Header, frozen=True, kw_only=True):
+    """Chunks that have too few copies elsewhere, and their bytes. With none left the node may go."""
+
+    state: str
+    chunks_left: int
+    bytes_left: int
+
+
+class RemoveNode(Header, frozen=True, kw_only=True):
+    """Forget a drained node. Refused while any chunk needs its copy there."""
+
+    node_id: int

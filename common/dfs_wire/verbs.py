@@ -76,6 +76,9 @@ RULES: tuple[Rule, ...] = (
     Rule(41, m.Heartbeat, m.HeartbeatReply, Server.MASTER, _NODE, Body.LIST, Body.LIST),
     # -- operators at the master
     Rule(50, m.Status, m.StatusReply, Server.MASTER, _ADMIN, reply_body=Body.LIST),
+    Rule(51, m.DrainNode, m.Done, Server.MASTER, _ADMIN),
+    Rule(52, m.DrainProgress, m.DrainProgressReply, Server.MASTER, _ADMIN),
+    Rule(53, m.RemoveNode, m.Done, Server.MASTER, _ADMIN),
 )
 
 BY_NUMBER: dict[int, Rule] = {rule.number: rule for rule in RULES}

@@ -23,6 +23,7 @@ from dfs_master.handlers.nodes import known_node
 from dfs_master.housekeeping import Housekeeping
 from dfs_master.keys import NodeKeys, load_master_key
 from dfs_master.line_protocol import LineProtocol, LineStore
+from dfs_master.mover import Mover
 from dfs_master.registry import STEP_SECONDS, NodeRegistry
 from dfs_master.service import MasterService
 from dfs_runtime.clock import Clock, SystemClock
@@ -42,6 +43,7 @@ WORKER_THREADS = 4
 WORKER_QUEUE_MAX = 256
 CHECKPOINT_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 1.0
+MOVER_SECONDS = 0.5
 
 #: Opens the client library on a master's address with a key: the line protocol relays through it.
 OpenStore = Callable[[str, bytes], LineStore]
@@ -70,13 +72,16 @@ def run(config: MasterConfig, stop: StopSignal, open_store: OpenStore) -> None:
         workers = WorkerPool("worker", WORKER_THREADS, WORKER_QUEUE_MAX)
         parts.callback(workers.stop)
         lines = _lines(config, cluster, lambda: open_store(listener.address, line_key))
-        listener = EventListener(config.listen, MasterService(cluster, workers.submit), clock, lines=lines)
+        mover = Mover(cluster)
+        service = MasterService(cluster, workers.submit, mover.heard)
+        listener = EventListener(config.listen, service, clock, lines=lines)
         parts.callback(listener.stop)
         checkpointer = parts.enter_context(closing(Checkpointer(engine, config.database)))
         housekeeping = Housekeeping(cluster)
         for name, seconds, step in (
             ("membership", STEP_SECONDS, housekeeping.watch_nodes),
             ("housekeeping", HOUSEKEEPING_SECONDS, housekeeping.tidy),
+            ("mover", MOVER_SECONDS, mover.step),
             ("checkpoint", CHECKPOINT_SECONDS, checkpointer.step),
         ):
             periodic = Periodic(name, seconds, step)

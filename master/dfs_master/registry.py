@@ -81,6 +81,19 @@ class NodeRegistry:
                 self._written_at[node.id] = now
         return fresh if due else None
 
+    def change(self, node_id: int, how: Callable[[KnownNode], KnownNode]) -> None:
+        """Learn what an operator said of a node; the next step acts on it."""
+        with self._lock:
+            node = self._nodes.get(node_id)
+            if node is not None:
+                self._nodes = MappingProxyType({**self._nodes, node_id: how(node)})
+
+    def forget(self, node_id: int) -> None:
+        """A node is no longer one of this cluster's."""
+        with self._lock:
+            self._nodes = MappingProxyType({each: node for each, node in self._nodes.items() if each != node_id})
+            self._orders.pop(node_id, None)
+
     def step(self) -> list[StateChange]:
         """Let time pass; call it every `STEP_SECONDS`."""
         now = self._clock.monotonic()

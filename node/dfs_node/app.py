@@ -18,6 +18,7 @@ from dfs_node.master_time import MasterTime
 from dfs_node.orders import OrderRunner
 from dfs_node.put_chunk import ChunkReceiver
 from dfs_node.receipts import Credentials
+from dfs_node.replicate import Replicator
 from dfs_node.slots import StreamSlots
 from dfs_node.volume_directory import hold_volume
 from dfs_runtime.clock import SystemClock
@@ -59,7 +60,7 @@ def run(config: NodeConfig, stop: StopSignal) -> None:
             findings=findings,
             join_token=config.join_token,
         )
-        orders = OrderRunner(volume, findings)
+        orders = OrderRunner(volume, findings, Replicator(volume, pool))
         parts.callback(orders.stop)
         listener = ThreadListener(config.listen, handlers=handlers.table(), chunks=handlers, hello=handlers.hello)
         parts.callback(listener.stop)

@@ -5,12 +5,15 @@ import threading
 from functools import partial
 
 from dfs_node.findings import FindingQueue
+from dfs_node.replicate import Replicator
 from dfs_node.volume import Volume
 from dfs_runtime.workers import QueueFullError, WorkerPool
 from dfs_wire.errors import DfsError
-from dfs_wire.messages import Order, OrderKind
+from dfs_wire.messages import Finding, FindingKind, Order, OrderKind
 
 _QUEUE_MAX = 1_000
+#: Copies that a node makes at once; uploads of users have slots of their own.
+ORDER_THREADS = 2
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +21,11 @@ log = logging.getLogger(__name__)
 class OrderRunner:
     """A small pool for orders. Safe to share between threads."""
 
-    def __init__(self, volume: Volume, findings: FindingQueue, *, threads: int = 1) -> None:
+    def __init__(
+        self, volume: Volume, findings: FindingQueue, replicator: Replicator, *, threads: int = ORDER_THREADS
+    ) -> None:
         self._volume = volume
+        self._replicator = replicator
         self._findings = findings
         self._stopping = threading.Event()
         self._pool = WorkerPool("order", threads, _QUEUE_MAX)
@@ -39,8 +45,19 @@ class OrderRunner:
         try:
             if order.kind is OrderKind.VERIFY:
                 self._findings.add(self._volume.verify(order.digest))
+            elif order.kind is OrderKind.COPY:
+                self._findings.add(self._copied(order))
         except DfsError as error:
             log.warning("order %s of chunk %s failed: %s", order.kind, order.digest.hex(), error)
+
+    def _copied(self, order: Order) -> Finding:
+        """Make a copy; the finding says how it went."""
+        try:
+            stored = self._replicator.copy(order)
+        except DfsError as error:
+            log.warning("chunk %s could not be copied: %s", order.digest.hex(), error)
+            return Finding(order.digest, 0, FindingKind.NOT_STORED, f"{error.code}: {error}")
+        return Finding(stored.digest, stored.generation, FindingKind.STORED)
 
     def stop(self) -> None:
         """Finish the order under way, drop what is queued."""

@@ -23,6 +23,7 @@ from dfs_master.cluster import Cluster
 from dfs_master.config import MasterConfig
 from dfs_master.housekeeping import Housekeeping
 from dfs_master.initialise import initialise
+from dfs_master.mover import Mover
 from dfs_master.service import MasterService
 from dfs_node.findings import FindingQueue
 from dfs_node.forward import Chain
@@ -193,7 +194,7 @@ class World:
         engine = open_engine(self._config.database)
         built = build_cluster(self._config, engine, self.clock, b"unused", StopSignal())
         self.cluster = replace(built, random=self.random)
-        service = MasterService(self.cluster, lambda work: work())
+        service = MasterService(self.cluster, lambda work: work(), Mover(self.cluster).heard)
         self.network.attach(MASTER, MasterEndpoint(service, self.cluster.committer.serve_waiting))
         self._watch(self.cluster)
 

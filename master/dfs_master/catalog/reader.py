@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from dfs_master.catalog import reader_chunks, reader_cluster, reader_tree, reader_usage
+from dfs_master.catalog import reader_chunks, reader_cluster, reader_moves, reader_tree, reader_usage
 from dfs_master.catalog.engine import connect_raw
 from dfs_master.catalog.reader_chunks import KnownChunk, OpenVersion
 from dfs_master.catalog.reader_cluster import Counts
+from dfs_master.catalog.reader_moves import CopyToMove, MovesLeft
 from dfs_master.catalog.reader_tree import Policy
 from dfs_master.catalog.rows import CredentialRow, EntryRow, NodeRow
 from dfs_runtime.clock import Clock
@@ -158,6 +159,16 @@ class Reader:
         """Those of the digests that the catalog knows, with their replicas in any state."""
         with self.snapshot():
             return reader_chunks.known_chunks(self._cursor, digests)
+
+    def moves_left(self, node_id: int) -> MovesLeft:
+        """What a node that is to go still holds alone. Reads all chunks of the node."""
+        with self.snapshot():
+            return reader_moves.moves_left(self._cursor, node_id)
+
+    def copies_to_move(self, node_id: int, after: int, limit: int) -> list[CopyToMove]:
+        """The next chunks by id behind `after` that would have too few copies without the node."""
+        with self.snapshot():
+            return list(reader_moves.copies_to_move(self._cursor, node_id, after, limit))
 
     # -- cluster -----------------------------------------------------------------------------------------------
 

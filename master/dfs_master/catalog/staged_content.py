@@ -25,6 +25,12 @@ _VERSIONS = Version.__table__
 _CHUNK = Statement(select(_CHUNKS).where(_CHUNKS.c.digest == bindparam("digest")))
 _REPLICAS_OF = Statement(select(_REPLICAS).where(_REPLICAS.c.chunk_id == bindparam("chunk_id")))
 _ANY_ON_NODE = Statement(select(_REPLICAS.c.chunk_id).where(_REPLICAS.c.node_id == bindparam("node_id")).limit(1))
+_DIGESTS_ON = Statement(
+    select(_CHUNKS.c.digest)
+    .join(_REPLICAS, _REPLICAS.c.chunk_id == _CHUNKS.c.id)
+    .where(_REPLICAS.c.node_id == bindparam("node_id"))
+    .limit(bindparam("limit"))
+)
 _REMOVE_VERSION = Statement(
     update(Version)
     .where(_VERSIONS.c.id == bindparam("id"), _VERSIONS.c.removed_at.is_(None))

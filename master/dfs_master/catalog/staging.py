@@ -114,6 +114,10 @@ class Staging:
             self._nodes.learn(found[0], NodeRow(*found))
         return next((row for row in self._nodes.rows() if row.name == name), None)
 
+    def drop_node(self, row: NodeRow) -> None:
+        """Forget a node that nothing refers to."""
+        self._nodes.put(row.id, None)
+
     def put_node(self, row: NodeRow) -> None:
         """Make or change a node."""
         self._nodes.put(row.id, row)

@@ -7,7 +7,7 @@ import pytest
 from tests.support.link_master import FakeMaster
 from tests.support.nodes import JOIN_TOKEN, key_of
 from tests.support.volumes import WrappedDisk, chunk_of, store
-from tests.support.wire import poll_for
+from tests.support.wire import hello_for, poll_for
 
 from dfs_node.disk_volume import DiskVolume
 from dfs_node.findings import FINDINGS_MAX, FINDINGS_PER_HEARTBEAT, FindingQueue
@@ -26,6 +26,7 @@ from dfs_node.master_link import MasterLink, NodeCard
 from dfs_node.master_time import MasterTime
 from dfs_node.memory_volume import MemoryVolume
 from dfs_node.orders import OrderRunner
+from dfs_node.replicate import Replicator
 from dfs_node.volume import Volume
 from dfs_runtime.clock import ManualClock
 from dfs_wire.errors import (
@@ -49,6 +50,8 @@ from dfs_wire.messages import (
     Role,
     VolumeState,
 )
+from dfs_wire.pool import ChannelPool
+from dfs_wire.sockets import SocketDialer
 
 
 class Setup:
@@ -309,7 +312,7 @@ def test_an_order_to_verify_becomes_a_finding(tmp_path: Path) -> None:
     store(volume, data, generation=4)
     woken = threading.Event()
     findings = FindingQueue(woken.set)
-    runner = OrderRunner(volume, findings)
+    runner = OrderRunner(volume, findings, Replicator(volume, ChannelPool(SocketDialer(), hello_for)), threads=1)
     runner.take([Order(OrderKind.VERIFY, digest), Order(OrderKind.VERIFY, b"x" * 32)])
     poll_for(lambda: len(findings) == 2)
     assert woken.is_set()

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dfs_master.catalog.models import NodeState, ReplicaState
+from dfs_master.catalog.models import ChunkState, NodeState, ReplicaState
 from dfs_master.catalog.mutations.base import Context, Mutation, require_int64
-from dfs_master.catalog.rows import NodeRow, ReplicaRow
+from dfs_master.catalog.rows import ChunkRow, NodeRow, ReplicaRow
 from dfs_wire.errors import ConflictError, NotFoundError, UsageError
 from dfs_wire.messages import Finding, FindingKind, VolumeState
 
@@ -203,7 +203,7 @@ class RecordFindings(Mutation[None]):
     """A node looked at copies of its own; its word counts.
 
     A finding on an older file than the recorded one, on a copy that is being deleted, or on one that nobody knows of
-    changes nothing.
+    changes nothing. A copy that was made by order becomes known.
     """
 
     node_id: int
@@ -224,12 +224,26 @@ class RecordFindings(Mutation[None]):
             return
         replicas = context.content.replicas(chunk.id)
         before = replicas.get(self.node_id)
-        if before is None or before.state == ReplicaState.DELETING or 0 < finding.generation < before.generation:
+        if finding.kind == FindingKind.STORED:
+            before = before or self._new_copy(context, chunk, finding)
+        if (
+            before is None
+            or finding.kind == FindingKind.NOT_STORED
+            or before.state == ReplicaState.DELETING
+            or 0 < finding.generation < before.generation
+        ):
             return
         after = _after_finding(before, finding, context.now_ms)
         context.content.put_chunk(chunk, {**replicas, self.node_id: after})
         if after.state != ReplicaState.GOOD and after.state != before.state:
             self._report(context, finding)
+
+    def _new_copy(self, context: Context, chunk: ChunkRow, finding: Finding) -> ReplicaRow | None:
+        """A replica for a chunk that the node fetched, verified and made durable; none while that is being deleted."""
+        if chunk.state != ChunkState.STORED:
+            return None
+        generation = require_int64("generation", finding.generation)
+        return ReplicaRow(chunk.id, self.node_id, generation, ReplicaState.GOOD, context.now_ms, context.now_ms)
 
     def _report(self, context: Context, finding: Finding) -> None:
         node = context.staging.node(self.node_id)
@@ -239,7 +253,7 @@ class RecordFindings(Mutation[None]):
 
 
 def _after_finding(before: ReplicaRow, finding: Finding, now_ms: int) -> ReplicaRow:
-    if finding.kind == FindingKind.GOOD:
+    if finding.kind in (FindingKind.GOOD, FindingKind.STORED):
         generation = max(before.generation, require_int64("generation", finding.generation))
         return before._replace(state=ReplicaState.GOOD, generation=generation, verified_at=now_ms)
     return before._replace(state=_BAD_STATES[finding.kind], verified_at=now_ms)

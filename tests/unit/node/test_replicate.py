@@ -1,0 +1,90 @@
+"""Copy orders, from a real listener into a real volume."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from tests.support.volumes import WrappedDisk
+from tests.support.wire import DictionaryNode, dictionary_node, hello_for
+
+from dfs_node.disk_volume import DiskVolume
+from dfs_node.findings import FindingQueue
+from dfs_node.orders import OrderRunner
+from dfs_node.replicate import Replicator
+from dfs_wire.messages import FindingKind, Order, OrderKind
+from dfs_wire.pool import ChannelPool
+from dfs_wire.sockets import SocketDialer
+
+DATA = os.urandom(2_500_000)
+DIGEST = blake3(DATA).digest()
+
+
+@pytest.fixture
+def pool() -> Iterator[ChannelPool]:
+    """Channels to the listener."""
+    made = ChannelPool(SocketDialer(), hello_for)
+    yield made
+    made.close()
+
+
+def order(address: str, *, size: int = len(DATA), generation: int = 7) -> Order:
+    """A copy order for the chunk."""
+    return Order(OrderKind.COPY, DIGEST, generation, size, 1, address, 0, b"")
+
+
+def carry_out(volume: DiskVolume, pool: ChannelPool, what: Order) -> FindingQueue:
+    """What the order brought up."""
+    findings = FindingQueue()
+    runner = OrderRunner(volume, findings, Replicator(volume, pool))
+    runner.carry_out(what)
+    runner.stop()
+    return findings
+
+
+def test_a_copy_is_stored_under_its_generation(tmp_path: Path, pool: ChannelPool) -> None:
+    """What another node holds is here afterwards, verified, and the master is told."""
+    volume = DiskVolume(tmp_path, WrappedDisk())
+    with dictionary_node() as (address, node):
+        node.chunks[DIGEST] = DATA
+        (finding,) = carry_out(volume, pool, order(address)).peek()
+    assert (finding.kind, finding.generation) == (FindingKind.STORED, 7)
+    assert volume.verify(DIGEST).kind is FindingKind.GOOD
+
+
+def spoil(node: DictionaryNode) -> None:
+    """Another last byte."""
+    node.chunks[DIGEST] = DATA[:-1] + b"?"
+
+
+def shorten(node: DictionaryNode) -> None:
+    """One byte less."""
+    node.chunks[DIGEST] = DATA[:-1]
+
+
+def lose(node: DictionaryNode) -> None:
+    """Nothing there."""
+    node.chunks.clear()
+
+
+@pytest.mark.parametrize("damage", [spoil, shorten, lose])
+def test_a_bad_source_spreads_nothing(
+    tmp_path: Path, pool: ChannelPool, damage: Callable[[DictionaryNode], None]
+) -> None:
+    """A copy that is not the chunk is discarded by its receiver, which says so."""
+    volume = DiskVolume(tmp_path, WrappedDisk())
+    with dictionary_node() as (address, node):
+        node.chunks[DIGEST] = DATA
+        damage(node)
+        (finding,) = carry_out(volume, pool, order(address)).peek()
+    assert finding.kind is FindingKind.NOT_STORED
+    assert volume.verify(DIGEST).kind is FindingKind.MISSING
+
+
+def test_a_silent_source(tmp_path: Path, pool: ChannelPool) -> None:
+    """Nobody listens there: the master hears of it, and may order from elsewhere."""
+    volume = DiskVolume(tmp_path, WrappedDisk())
+    (finding,) = carry_out(volume, pool, order("127.0.0.1:1")).peek()
+    assert finding.kind is FindingKind.NOT_STORED
+    assert "connect_failed" in finding.detail
