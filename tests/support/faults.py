@@ -139,6 +139,7 @@ class FaultCluster:
             nodes: how many; they are called node-1, node-2, ...
             volumes: directories of single nodes that are to lie elsewhere.
         """
+        root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self.data = root / "master"
         names = [f"node-{number}" for number in range(1, nodes + 1)]
@@ -195,6 +196,13 @@ class FaultCluster:
             daemon.start()
         self.await_live()
         return self
+
+    @contextmanager
+    def client_when_started(self) -> Iterator[Dfs]:
+        """Start everything; a client of it for the length of the block."""
+        self.start()
+        with self.client() as dfs:
+            yield dfs
 
     def client(self, **options: Any) -> Dfs:
         """A new connection with the client key."""
