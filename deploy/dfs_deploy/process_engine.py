@@ -121,18 +121,19 @@ class ProcessEngine:
     def initialise_master(self, spec: ClusterSpec) -> None:
         """Let `dfs-master init` work in a directory of its own, which gets its name when the keys are kept."""
         paths = self._store.paths(spec.name)
-        if paths.master_data_new.exists():
-            shutil.rmtree(paths.master_data_new)
-        arguments = ["init", "--data", str(paths.master_data_new), "--copies", str(spec.copies)]
-        printed = self._run([*self._programs(MASTER_PROGRAM), *arguments], INIT_SECONDS)
+        for left in paths.stagings():
+            # The program that a killed deploy started may still write there: it fails then, and harms nobody.
+            shutil.rmtree(left, ignore_errors=True)
+        staging = paths.fresh_staging()
+        command = [*self._programs(MASTER_PROGRAM), "init", "--data", str(staging), "--copies", str(spec.copies)]
         try:
-            credentials = msgspec.json.decode(printed, type=Credentials)
+            credentials = msgspec.json.decode(self._run(command, INIT_SECONDS), type=Credentials)
         except msgspec.DecodeError as error:
             raise InternalError("dfs-master init printed no keys; is the installation whole?") from error
         self._store.save_credentials(spec.name, credentials)
-        paths.master_data_new.chmod(PRIVATE_MODE)
-        write_secret(paths.master_data_new / paths.join_token.name, credentials.join_token.encode() + b"\n")
-        paths.master_data_new.rename(paths.master_data)
+        staging.chmod(PRIVATE_MODE)
+        write_secret(staging / paths.join_token.name, credentials.join_token.encode() + b"\n")
+        staging.rename(paths.master_data)
         fsync_directory(paths.root)
 
     def start_master(self, spec: ClusterSpec) -> None:

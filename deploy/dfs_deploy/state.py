@@ -1,5 +1,6 @@
 """Where clusters lie under `DFS_HOME`, and the files that `deploy` itself keeps there."""
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,7 @@ from dfs_runtime.files import (
 from dfs_wire.errors import ConflictError, NotFoundError, SchemaError
 
 PRIVATE_MODE = 0o700
+_STAGING_PREFIX = "master.new-"
 
 #: How long a command waits for another one that works on the same cluster, in seconds.
 LOCK_SECONDS = 120.0
@@ -59,10 +61,13 @@ class ClusterPaths:
         """The master's database and key."""
         return self.root / "master"
 
-    @property
-    def master_data_new(self) -> Path:
-        """A master being initialised; renamed to `master_data` when all of it is on disk."""
-        return self.root / "master.new"
+    def fresh_staging(self) -> Path:
+        """A new name for a master being initialised; it becomes `master_data` when all of it is on disk."""
+        return self.root / f"{_STAGING_PREFIX}{secrets.token_hex(4)}"
+
+    def stagings(self) -> list[Path]:
+        """What initialisations that were killed have left."""
+        return sorted(self.root.glob(f"{_STAGING_PREFIX}*"))
 
     @property
     def join_token(self) -> Path:

@@ -14,6 +14,8 @@ from tests.support.deploy import pid_alive
 from tests.support.polling import poll_for
 from tests.support.process_cluster import ProcessCluster, clean_environment, run_program
 
+from dfs_deploy.processes import ProcessTable
+
 CONTENT = os.urandom(3_000_000)
 
 
@@ -318,7 +320,7 @@ def test_a_deploy_that_cannot_succeed_removes_what_it_made(tmp_path: Path) -> No
     assert "NONSENSE" in done.stderr
     assert not (home / "clusters" / "a").exists()
     assert not (home / "profiles" / "a.toml").exists()
-    assert not any(str(home).encode() in path.read_bytes() for path in command_lines())
+    assert daemons_of(home) == []
 
 
 def test_ctrl_c_of_a_deploy_leaves_nothing(tmp_path: Path) -> None:
@@ -334,7 +336,27 @@ def test_ctrl_c_of_a_deploy_leaves_nothing(tmp_path: Path) -> None:
         deploy.stderr.read()
         assert deploy.wait(60) == 130
     assert not (home / "clusters" / "a").exists()
-    assert not any(str(home).encode() in path.read_bytes() for path in command_lines())
+    assert daemons_of(home) == []
+
+
+@pytest.mark.parametrize("moment", ["making", "starting the master", "starting node-2", "waiting", "uploading"])
+def test_a_deploy_that_was_killed_is_finished_by_the_next(tmp_path: Path, moment: str) -> None:
+    """Kill -9 of the deployer at any step: nothing is started twice, and the cluster works in the end."""
+    env = clean_environment(tmp_path / "home")
+    command = [sys.executable, "-m", "dfs_deploy.cli", "deploy", "--name", "a", "--nodes", "2"]
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as deploy:
+        assert deploy.stderr is not None
+        for line in deploy.stderr:
+            if moment in line:
+                break
+        deploy.kill()
+    try:
+        run_program("dfs_deploy.cli", "deploy", "--name", "a", env=env)
+        status = json.loads(run_program("dfs_deploy.cli", "status", "--json", env=env).stdout)
+        assert [node["state"] for node in status["nodes"]] == ["live", "live"]
+        assert len(daemons_of(tmp_path / "home")) == 3
+    finally:
+        run_program("dfs_deploy.cli", "destroy", "--name", "a", "--delete-data", "--yes", env=env)
 
 
 def test_two_deploys_at_once_make_one_cluster(tmp_path: Path) -> None:
@@ -350,6 +372,10 @@ def test_two_deploys_at_once_make_one_cluster(tmp_path: Path) -> None:
         run_program("dfs_deploy.cli", "destroy", "--name", "a", "--delete-data", "--yes", env=env)
 
 
-def command_lines() -> list[Path]:
-    """The command lines of all processes that can be read now."""
-    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if pid_alive(int(path.parent.name))]
+def daemons_of(home: Path) -> list[int]:
+    """The pids of all daemons whose command line names a directory below `home`."""
+    found = []
+    for process in ProcessTable().all():
+        if "--listen" in process.arguments and any(argument.startswith(str(home)) for argument in process.arguments):
+            found.append(process.pid)
+    return found

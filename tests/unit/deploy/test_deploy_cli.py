@@ -9,7 +9,7 @@ from tests.support.deploy import Bench
 
 from dfs_client.exit_codes import run
 from dfs_client.output import Output
-from dfs_deploy.cli import COMMANDS, cli, run_program
+from dfs_deploy.program import COMMANDS, cli, run_program
 from dfs_deploy.session import PROGRAM, Session
 
 Run = Callable[..., int]

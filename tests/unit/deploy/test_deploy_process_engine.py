@@ -88,15 +88,16 @@ def test_a_master_is_initialised_wholly_with_its_secrets_kept(machine: Machine) 
     assert machine.store.credentials(SPEC.name) == CREDENTIALS
     assert machine.paths.join_token.read_text() == "cc\n"
     assert machine.paths.join_token.stat().st_mode & 0o777 == 0o600
-    assert not machine.paths.master_data_new.exists()
+    assert machine.paths.stagings() == []
 
 
 def test_what_a_killed_initialisation_left_is_made_again(machine: Machine) -> None:
     """Half a master is no master."""
-    machine.paths.master_data_new.mkdir()
+    machine.paths.fresh_staging().mkdir()
     assert not machine.engine.look(SPEC).master_initialised
     machine.engine.initialise_master(SPEC)
     assert machine.engine.look(SPEC).master_initialised
+    assert machine.paths.stagings() == []
 
 
 def test_an_initialisation_that_fails_says_why(machine: Machine) -> None:

@@ -11,9 +11,9 @@ from dfs_client.exit_codes import run
 from dfs_client.output import Output
 from dfs_client.profile import Profile, write_profile
 from dfs_client.types import ClusterStatus
-from dfs_deploy.cli import cli
 from dfs_deploy.client_health import ClientHealth
 from dfs_deploy.plan import DeployRequest
+from dfs_deploy.program import cli
 from dfs_deploy.session import PROGRAM, Session
 from dfs_wire.errors import BadCredentialError, ConnectFailedError, CorruptError, DfsError, NotAllowedError
 from dfs_wire.messages import NodeInfo, StatusReply
