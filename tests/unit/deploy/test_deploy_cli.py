@@ -206,7 +206,7 @@ def test_every_command_has_help_and_json(dfs: Run, capsys: pytest.CaptureFixture
     help_text = capsys.readouterr().out
     if command not in {"node", "db", "profile"}:
         assert "--json" in help_text
-    document = Path("docs/operations.md").read_text("utf-8")
+    document = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
     assert f"dfs {command}" in document
 
 
