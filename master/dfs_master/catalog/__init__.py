@@ -4,8 +4,8 @@ Schema      `models` is its one source, `views` is for people, `migrate` brings 
             SQLite's own, `engine` opens connections, `statements` runs SQL at the driver's speed.
 Reading     `reader` and `reader_…`: one `Reader` a thread, each with a connection of its own.
 Writing     `mutations/` judge one request each and stage what it does; `committer` queues them and runs a group as one
-            transaction (`group`); `staging`, `staged_tree` and `staged_content` are what a group sees and leaves behind,
-            on `overlay`s of `rows`; `ids` and `requests` give out ids and recall outcomes.
+            transaction (`group`); `staging`, `staged_tree` and `staged_content` are what a group sees and leaves
+            behind, on `overlay`s of `rows`; `ids` and `requests` give out ids and recall outcomes.
 
 Threads: `Committer.submit` and `commit_seq` belong to everybody; everything below it (group, staging, overlays, ids,
 contexts) belongs to the committer's one thread. Mutations, rows and statements are immutable and go anywhere.

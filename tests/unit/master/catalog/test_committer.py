@@ -417,6 +417,17 @@ def test_a_fault_of_the_committer_itself_is_fatal(tmp_path: Path) -> None:
         assert ended.wait(SECONDS)
 
 
+def test_what_waits_can_be_served_without_a_thread(store: Store) -> None:
+    """The simulation's way: in the caller's thread, in the order of the queue."""
+    answered: list[object] = []
+    store.committer.serve_waiting()
+    for name in "ab":
+        store.committer.submit(make_directories(f"/{name}"), answered.append)
+    store.committer.serve_waiting()
+    assert len(answered) == 2
+    assert set(store.paths()) == {"/a", "/b"}
+
+
 def test_many_threads_lose_nothing(store: Store) -> None:
     """Every request of every thread is answered once, and done."""
     answered: list[Any] = []
