@@ -1,5 +1,6 @@
 """The nodes in memory: membership's state, the connections that hold it, and the orders that wait for each node."""
 
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +11,8 @@ from dfs_master.membership import KnownNode, StateChange, Timing, step
 from dfs_runtime.clock import Clock
 from dfs_wire.messages import Heartbeat, Order
 from dfs_wire.service import Session
+
+log = logging.getLogger(__name__)
 
 #: A node whose usage changed is written at most this often; a changed state at once.
 ROW_SECONDS = 60.0
@@ -127,7 +130,7 @@ class NodeRegistry:
         """Try all that waits for nodes."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
-        undone = [attempt for attempt in waiting if not attempt()]
+        undone = [attempt for attempt in waiting if not _done(attempt)]
         with self._lock:
             self._waiting += undone
 
@@ -135,3 +138,12 @@ class NodeRegistry:
         with self._lock:
             if self._sessions.get(node_id) is session:
                 del self._sessions[node_id]
+
+
+def _done(attempt: Callable[[], bool]) -> bool:
+    """Try once; one that fails is over, and must not take the others with it."""
+    try:
+        return attempt()
+    except Exception:
+        log.exception("what waited for nodes failed")
+        return True
