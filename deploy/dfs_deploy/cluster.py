@@ -14,9 +14,11 @@ from dfs_deploy.plan import (
     TakePorts,
     plan_deploy,
     plan_destroy,
+    plan_shrink,
     plan_start,
     plan_stop,
     settle,
+    without_nodes,
 )
 from dfs_deploy.ports import PORT_DEFAULT, Probe, choose_ports, reserved_ports
 from dfs_deploy.run import Run, Surroundings, undo_quietly
@@ -66,7 +68,10 @@ class Operator:
         check_name(request.name)
         self.engine(request.engine)
         with self._store.locked(request.name):
-            may_retry = request.port is None and self._store.find(request.name) is None
+            existing = self._store.find(request.name)
+            if existing is not None and request.nodes is not None and request.nodes < len(existing.nodes):
+                return self._shrink(settle(request, existing, self._take_ports(request, existing)), existing)
+            may_retry = request.port is None and existing is None
             for _ in range(PORT_ATTEMPTS - 1 if may_retry else 0):
                 attempt = _Attempt()
                 try:
@@ -77,12 +82,25 @@ class Operator:
                     self._around.progress("another program took one of the ports; choosing others")
             return self._attempt(request, _Attempt())
 
+    def remove_node(self, name: str, node: str) -> Change:
+        """Drain one node and let it go.
+
+        Raises:
+            NotFoundError: there is no such cluster or node.
+            UsageError: the others are too few for the copies that are kept.
+        """
+        with self._store.locked(name):
+            spec = self._store.load(name)
+            if node not in spec.roles[1:]:
+                raise NotFoundError(f"Cluster {name!r} has no {node}; see `dfs node list`.")
+            return self._shrink(without_nodes(spec, [node]), spec)
+
     def scale(self, name: str, nodes: int) -> Change:
-        """Grow a cluster to so many nodes.
+        """Change a cluster to so many nodes; those that go are drained first, the highest numbers first.
 
         Raises:
             NotFoundError: there is no such cluster, or it was destroyed.
-            UsageError: it has more nodes than that.
+            UsageError: fewer nodes than copies are asked for.
         """
         spec = self._store.load(name)
         if spec.destroyed:
@@ -151,6 +169,19 @@ class Operator:
         except BaseException:
             if run is not None:
                 undo_quietly(run, existing, self._around.progress)
+            raise
+        return Change(run.spec, steps)
+
+    def _shrink(self, wanted: ClusterSpec, existing: ClusterSpec) -> Change:
+        """Let nodes go; a drain that ends early is cancelled, and the nodes serve on."""
+        engine = self.engine(existing.engine)
+        steps = plan_shrink(wanted, existing, self._look(engine, existing))
+        run = Run(self._around, engine, existing)
+        try:
+            run.carry_out(steps)
+            self._around.profiles.choose(wanted.name)
+        except BaseException:
+            undo_quietly(run, existing, self._around.progress)
             raise
         return Change(run.spec, steps)
 

@@ -55,6 +55,10 @@ class Engine(Protocol):
         """Delete what was made for a node that never joined; all else is kept, and False comes back."""
         ...
 
+    def discard_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
+        """Delete the volume and logs of a node that has ended and that the master forgot; none is fine."""
+        ...
+
     def remove(self, spec: ClusterSpec) -> None:
         """Delete all data of a cluster whose roles have ended."""
         ...

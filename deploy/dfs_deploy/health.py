@@ -24,3 +24,23 @@ class Health(Protocol):
             DfsError: one of the steps failed.
         """
         ...
+
+    def known_nodes(self, spec: ClusterSpec, credentials: Credentials) -> set[int]:
+        """Ids of all nodes that the master knows."""
+        ...
+
+    def drain_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int, *, cancel: bool) -> None:
+        """Begin to move a node's copies elsewhere, or stop that."""
+        ...
+
+    def chunks_left(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> int:
+        """How many chunks still need a node that is being drained."""
+        ...
+
+    def forget_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> None:
+        """Have the master forget a drained node.
+
+        Raises:
+            ConflictError: a chunk needs its copy there.
+        """
+        ...

@@ -1,6 +1,6 @@
 """Wanted against found gives steps. Pure: nothing here starts a process, opens a file or asks for the time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec, check_name
@@ -95,6 +95,27 @@ class StopRoles:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainNodes:
+    """Move everything that only these nodes hold to others, and wait until it is there."""
+
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetNodes:
+    """Have the master forget drained nodes; it refuses while a chunk needs them."""
+
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteNodes:
+    """Delete the volumes of nodes that the master forgot."""
+
+    nodes: tuple[NodeSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveProfile:
     """Delete the client profile."""
 
@@ -114,6 +135,9 @@ Step = (
     | SelfTest
     | WriteProfile
     | StopRoles
+    | DrainNodes
+    | ForgetNodes
+    | DeleteNodes
     | RemoveProfile
     | DeleteData
 )
@@ -173,16 +197,28 @@ def _changed_cluster(request: DeployRequest, existing: ClusterSpec, take_ports: 
     have = len(existing.nodes)
     want = have if request.nodes is None else request.nodes
     if want < have:
-        raise UsageError(
-            f"Cluster {existing.name!r} has {have} nodes and --nodes says {want}: "
-            "this version cannot drain nodes, so a cluster only grows."
-        )
+        return without_nodes(existing, [node.name for node in existing.nodes[want:]])
     nodes = existing.nodes
     if want > have:
         highest = max(node.number for node in existing.nodes)
         ports = take_ports(want - have, None)
         nodes += tuple(NodeSpec(highest + step, port) for step, port in enumerate(ports, start=1))
     return replace(existing, nodes=nodes, destroyed=False)
+
+
+def without_nodes(spec: ClusterSpec, leaving: Sequence[str]) -> ClusterSpec:
+    """The cluster when these nodes have gone.
+
+    Raises:
+        UsageError: the others are too few for the copies that are kept.
+    """
+    staying = tuple(node for node in spec.nodes if node.name not in leaving)
+    if len(staying) < spec.copies:
+        raise UsageError(
+            f"Cluster {spec.name!r} keeps {spec.copies} copies, which need at least {spec.copies} nodes; "
+            "let fewer nodes go."
+        )
+    return replace(spec, nodes=staying, destroyed=False)
 
 
 def _refuse_changes_for_life(request: DeployRequest, existing: ClusterSpec) -> None:
@@ -227,6 +263,30 @@ def plan_deploy(wanted: ClusterSpec, existing: ClusterSpec | None, found: Found)
     steps += started
     if started:
         steps.append(SelfTest())
+    if not found.profile_current:
+        steps.append(WriteProfile())
+    return tuple(steps)
+
+
+def plan_shrink(wanted: ClusterSpec, existing: ClusterSpec, found: Found) -> Steps:
+    """Let nodes go: first everything that they alone hold is copied to others, and only then their volumes go.
+
+    The description is saved as soon as the master forgot them: from then on they are nobody's.
+    """
+    leaving = tuple(node for node in existing.nodes if node not in wanted.nodes)
+    names = tuple(node.name for node in leaving)
+    steps: list[Step] = []
+    if MASTER not in found.running:
+        steps += [StartMaster(), AwaitMaster()]
+    steps += [StartNode(node.name) for node in wanted.nodes if node.name not in found.running]
+    steps += [
+        DrainNodes(names),
+        ForgetNodes(names),
+        StopRoles(names),
+        SaveSpec(wanted),
+        DeleteNodes(leaving),
+        SelfTest(),
+    ]
     if not found.profile_current:
         steps.append(WriteProfile())
     return tuple(steps)

@@ -255,10 +255,15 @@ class ProcessEngine:
         paths = self._store.paths(spec.name)
         if paths.node_root(node.name) not in self._made or has_joined(paths.volume(node.name)):
             return False
+        self.discard_node(spec, node)
+        return True
+
+    def discard_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
+        """Delete a node's directory and logs."""
+        paths = self._store.paths(spec.name)
         shutil.rmtree(paths.node_root(node.name), ignore_errors=True)
         for path in paths.logs.glob(f"{node.name}.*"):
             path.unlink(missing_ok=True)
-        return True
 
     def remove(self, spec: ClusterSpec) -> None:
         """Delete the cluster's directory.

@@ -11,6 +11,9 @@ from dfs_deploy.plan import (
     AwaitMaster,
     AwaitNodes,
     DeleteData,
+    DeleteNodes,
+    DrainNodes,
+    ForgetNodes,
     InitialiseMaster,
     RemoveProfile,
     SaveSpec,
@@ -30,6 +33,9 @@ from dfs_wire.errors import DfsError, TimedOutError, UnavailableError
 MASTER_SECONDS = 120.0
 NODES_SECONDS = 60.0
 _POLL_SECONDS = 0.1
+#: A drain that moved nothing for so long is given up.
+DRAIN_SECONDS = 180.0
+_DRAIN_POLL_SECONDS = 0.5
 
 #: Gets one line about each thing that is done, for people.
 Progress = Callable[[str], None]
@@ -79,6 +85,8 @@ class Run:
         self.spec = spec
         self._started_ms = around.clock.wall_ms()
         self._started: list[str] = []
+        #: Nodes that are being drained, by name.
+        self._draining: dict[str, int] = {}
 
     def carry_out(self, steps: Iterable[Step]) -> None:
         """Do the steps in order.
@@ -95,6 +103,7 @@ class Run:
             case SaveSpec(wanted):
                 around.store.save(wanted)
                 self.spec = wanted
+                self._draining.clear()
             case InitialiseMaster():
                 around.progress("making the master's database and keys")
                 engine.initialise_master(spec)
@@ -118,6 +127,15 @@ class Run:
             case StopRoles(roles):
                 around.progress(f"stopping {', '.join(roles)}")
                 engine.stop(spec, roles)
+            case DrainNodes(names):
+                self._drain(names)
+            case ForgetNodes(names):
+                for node_id in self._known_ids(names).values():
+                    around.health.forget_node(spec, self._credentials(), node_id)
+            case DeleteNodes(gone):
+                for each in gone:
+                    around.progress(f"deleting the volume of {each.name}")
+                    engine.discard_node(spec, each)
             case RemoveProfile():
                 around.profiles.remove(spec.name)
             case DeleteData():
@@ -137,6 +155,8 @@ class Run:
             engine.remove(spec)
             self._around.profiles.remove(spec.name)
             return
+        for node_id in self._draining.values():
+            self._around.health.drain_node(spec, self._credentials(), node_id, cancel=True)
         grown = spec.nodes[len(existing.nodes) :]
         engine.stop(spec, [node.name for node in grown])
         for node in grown:
@@ -180,6 +200,34 @@ class Run:
         self.spec = spec.with_ids(live)
         if self.spec != spec:
             around.store.save(self.spec)
+
+    def _known_ids(self, names: Iterable[str]) -> dict[str, int]:
+        """Ids by name of those nodes that the master still knows: an earlier try may have come far."""
+        known = self._around.health.known_nodes(self.spec, self._credentials())
+        ids = {name: self.spec.node(name).id for name in names}
+        return {name: node_id for name, node_id in ids.items() if node_id is not None and node_id in known}
+
+    def _drain(self, names: Iterable[str]) -> None:
+        """Wait until nothing needs the nodes any more, as long as that goes on."""
+        spec, around, credentials = self.spec, self._around, self._credentials()
+        leaving = self._known_ids(names)
+        running = self._engine.look(spec).running
+        for name in leaving.keys() - running:
+            self._engine.start_node(spec, spec.node(name))
+        for name, node_id in leaving.items():
+            self._draining[name] = node_id
+            around.health.drain_node(spec, credentials, node_id, cancel=False)
+        before, patience = -1, Deadline(around.clock, DRAIN_SECONDS)
+        while (left := sum(around.health.chunks_left(spec, credentials, each) for each in leaving.values())) > 0:
+            if left != before:
+                around.progress(f"draining {', '.join(leaving)}: {left} chunks left")
+                before, patience = left, Deadline(around.clock, DRAIN_SECONDS)
+            if patience.passed():
+                raise TimedOutError(
+                    f"Draining {', '.join(leaving)} makes no progress with {left} chunks left; "
+                    "are the other nodes live, and have they space? See `dfs status`."
+                )
+            around.clock.sleep(_DRAIN_POLL_SECONDS)
 
     def _check_alive(self, roles: Iterable[str]) -> None:
         """Notice a role that ended instead of waiting for it."""

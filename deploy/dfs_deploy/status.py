@@ -1,6 +1,5 @@
 """`dfs status` and `dfs node list`: what the master says of itself and its nodes."""
 
-from contextlib import closing
 from dataclasses import dataclass, field
 
 from dfs_client.api import Dfs, connect
@@ -74,12 +73,22 @@ def look_at(session: Session) -> Seen:
     else:
         address = spec.master_address
     try:
-        dfs = connect(name) if spec is None else connect_as_operator(spec, session.store.credentials(name))
-        with closing(dfs):
+        with connect_to(session) as dfs:
             return _answer(dfs, name, address)
     except UnavailableError as error:
         trouble = f"The master at {address} does not answer; `dfs start --name {name}` starts what is dead."
         return Seen(name=name, address=address, trouble=str(error) if spec is None else trouble)
+
+
+def connect_to(session: Session) -> Dfs:
+    """A connection as operator to the cluster that the command means; `with` closes it.
+
+    Raises:
+        DfsError: there is no such cluster or profile.
+    """
+    name = session.cluster_name()
+    spec = session.store.find(name)
+    return connect(name) if spec is None else connect_as_operator(spec, session.store.credentials(name))
 
 
 def _answer(dfs: Dfs, name: str, address: str) -> Seen:

@@ -1,5 +1,6 @@
 """`dfs` with real processes: deploy, use, stop, kill, grow, destroy."""
 
+import io
 import json
 import os
 import signal
@@ -96,7 +97,7 @@ def test_deploying_again_changes_nothing(shared_cluster: ProcessCluster) -> None
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (("deploy", "--nodes", "2"), 2),
+        (("deploy", "--nodes", "1"), 2),
         (("deploy", "--engine", "docker"), 2),
         (("deploy", "--name", "Bad_Name"), 2),
         (("deploy", "--name", "other", "--nodes", "1"), 2),
@@ -104,7 +105,8 @@ def test_deploying_again_changes_nothing(shared_cluster: ProcessCluster) -> None
         (("status", "--name", "nope"), 3),
         (("logs", "node-9"), 3),
         (("destroy", "--delete-data"), 2),
-        (("scale", "--nodes", "2"), 2),
+        (("scale", "--nodes", "1"), 2),
+        (("node", "remove", "node-9"), 3),
         (("frobnicate",), 2),
     ],
 )
@@ -234,6 +236,26 @@ def test_a_cluster_grows_while_it_serves(cluster: ProcessCluster, tmp_path: Path
     listed = [json.loads(line) for line in cluster.dfs("node", "list", "--json").stdout.splitlines()]
     assert [(node["name"], node["state"]) for node in listed] == [(f"node-{n}", "live") for n in range(1, 6)]
     assert get(cluster, tmp_path) == CONTENT
+
+
+def test_nodes_that_go_are_drained_first(cluster: ProcessCluster, tmp_path: Path) -> None:
+    """From five nodes to three under their files: each is there, twice, and the volumes that went are gone."""
+    cluster.dfs("scale", "--nodes", "5")
+    with cluster.client() as dfs:
+        for number in range(40):
+            dfs.upload(io.BytesIO(bytes([number]) * 100_000), f"/many/{number}")
+        used = {copy.node for entry in dfs.list("/many", copies=True) for copy in entry.copies}
+        assert used == {f"node-{number}" for number in range(1, 6)}
+    cluster.dfs("deploy", "--nodes", "3")
+    assert sorted(cluster.pids) == ["master", "node-1", "node-2", "node-3"]
+    assert not cluster.paths.volume("node-4").exists()
+    with cluster.client() as dfs:
+        for number in range(40):
+            with dfs.open(f"/many/{number}", "rb") as file:
+                assert file.read() == bytes([number]) * 100_000
+        entries = list(dfs.list("/many", copies=True))
+    assert all({copy.node for copy in entry.copies} <= {"node-1", "node-2", "node-3"} for entry in entries)
+    assert all(len(entry.copies) == 2 for entry in entries)
 
 
 def test_a_growth_that_fails_leaves_the_cluster_serving(cluster: ProcessCluster, tmp_path: Path) -> None:

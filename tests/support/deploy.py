@@ -41,6 +41,7 @@ class FakeEngine:
     #: `cluster/role`.
     joined: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
+    discarded: list[str] = field(default_factory=list)
 
     def look(self, spec: ClusterSpec) -> Found:
         """What runs and what is on disk."""
@@ -85,6 +86,10 @@ class FakeEngine:
         self.calls.append(f"discard {node.name}")
         return f"{spec.name}/{node.name}" not in self.joined
 
+    def discard_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
+        """Note it."""
+        self.discarded.append(node.name)
+
     def remove(self, spec: ClusterSpec) -> None:
         """Forget everything."""
         self.calls.append("remove")
@@ -113,6 +118,10 @@ class FakeHealth:
     deaf: set[str] = field(default_factory=set)
     corrupt: bool = False
     tests: int = 0
+    left: int = 3
+    stuck: bool = False
+    drains: list[tuple[int, bool]] = field(default_factory=list)
+    forgotten: set[int] = field(default_factory=set)
 
     def master_answers(self, spec: ClusterSpec, credentials: Credentials) -> bool:
         """It does when it runs."""
@@ -122,6 +131,23 @@ class FakeHealth:
         """Every running node is live; its id is its number."""
         live = [node for node in spec.nodes if node.name in self.engine.running - self.deaf]
         return {node.name: node.number for node in live}
+
+    def known_nodes(self, spec: ClusterSpec, credentials: Credentials) -> set[int]:
+        """All that were ever started and not forgotten."""
+        return {node.number for node in spec.nodes} - self.forgotten
+
+    def drain_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int, *, cancel: bool) -> None:
+        """Remember what was said."""
+        self.drains.append((node_id, cancel))
+
+    def chunks_left(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> int:
+        """One less with every look; with `stuck`, always one."""
+        self.left -= 0 if self.stuck else 1
+        return max(self.left, 1 if self.stuck else 0)
+
+    def forget_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> None:
+        """Forget."""
+        self.forgotten.add(node_id)
 
     def self_test(self, spec: ClusterSpec, credentials: Credentials) -> None:
         """Count."""

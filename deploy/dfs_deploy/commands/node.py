@@ -8,7 +8,7 @@ from dfs_deploy.session import Session
 
 @click.group(context_settings=HELP_NAMES)
 def node() -> None:
-    """Look at the nodes of a cluster."""
+    """Look at the nodes of a cluster, and let them go."""
 
 
 @node.command("list", cls=ClusterCommand)
@@ -26,3 +26,58 @@ def list_nodes(session: Session) -> None:
             session.output.record(one)
         return
     show_nodes(seen, session.output)
+
+
+@node.command("drain", cls=ClusterCommand)
+@click.argument("member", metavar="NODE")
+@pass_session
+def drain(session: Session, member: str) -> None:
+    """Put no new data on NODE and copy what only it holds to others; `dfs node list` shows the state."""
+    _drain(session, member, cancel=False)
+
+
+@node.command("cancel", cls=ClusterCommand)
+@click.argument("member", metavar="NODE")
+@pass_session
+def cancel(session: Session, member: str) -> None:
+    """Stop draining NODE; it serves on with what it holds."""
+    _drain(session, member, cancel=True)
+
+
+@node.command("remove", cls=ClusterCommand)
+@click.argument("member", metavar="NODE")
+@pass_session
+def remove(session: Session, member: str) -> None:
+    """Drain NODE, wait until nothing needs it, end it and delete its volume."""
+    from dfs_deploy.reports import change_object, deployed_lines
+
+    cluster = session.cluster_name()
+    with session.progress():
+        change = session.operator.remove_node(cluster, member)
+    if session.output.json:
+        session.output.record(change_object(change, running=len(change.spec.roles)))
+        return
+    for line in deployed_lines(change):
+        session.output.line(line)
+
+
+def _drain(session: Session, name: str, *, cancel: bool) -> None:
+    from dfs_deploy.status import connect_to
+    from dfs_wire.errors import NotFoundError
+
+    with connect_to(session) as dfs:
+        ids = {each.name: each.id for each in dfs.status().nodes}
+        if name not in ids:
+            raise NotFoundError(f"The cluster has no node {name}; see `dfs node list`.")
+        dfs.drain_node(ids[name], cancel=cancel)
+        left = dfs.drain_progress(ids[name])
+    if session.output.json:
+        session.output.record(
+            {"node": name, "draining": not cancel, "chunks_left": left.chunks_left, "bytes_left": left.bytes_left}
+        )
+    elif cancel:
+        session.output.line(f"{name} serves on.")
+    else:
+        session.output.line(
+            f"{name} is being drained: {left.chunks_left} chunks are left; `dfs node remove {name}` waits and ends it."
+        )

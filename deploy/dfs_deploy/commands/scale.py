@@ -1,4 +1,4 @@
-"""`dfs scale`: grow a cluster."""
+"""`dfs scale`: change the number of nodes."""
 
 import click
 
@@ -10,7 +10,7 @@ from dfs_deploy.session import Session
 @click.option("--nodes", type=int, required=True, metavar="N", help="How many nodes the cluster shall have.")
 @pass_session
 def scale(session: Session, nodes: int) -> None:
-    """Grow a cluster to N nodes (this version cannot shrink one: nodes are not drained yet)."""
+    """Change a cluster to N nodes; nodes that go are drained first, and then their volumes are deleted."""
     from dfs_deploy.reports import change_object, deployed_lines
 
     name = session.cluster_name()

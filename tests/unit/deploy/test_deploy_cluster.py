@@ -244,3 +244,47 @@ def test_commands_on_a_cluster_that_is_not_there(bench: Bench) -> None:
             command("nope")
     with pytest.raises(NotFoundError):
         bench.operator.scale("nope", 3)
+
+
+def test_shrinking_lets_nodes_go_one_way_only(bench: Bench) -> None:
+    """They are drained, forgotten by the master, ended, and their volumes deleted; the rest is tested."""
+    bench.operator.deploy(DeployRequest(name="demo", nodes=5))
+    change = bench.operator.scale("demo", 3)
+    assert change.spec == make_spec(joined=True, nodes=3) == bench.store.load("demo")
+    assert bench.health.drains == [(4, False), (5, False)]
+    assert bench.health.forgotten == {4, 5}
+    assert bench.engine.running == {"master", "node-1", "node-2", "node-3"}
+    assert bench.engine.discarded == ["node-4", "node-5"]
+    assert bench.health.tests == 2
+
+
+def test_one_node_in_the_middle_can_go(bench: Bench) -> None:
+    """`dfs node remove`; the numbers of the others stay, and the next node gets a new one."""
+    bench.operator.deploy(DEMO)
+    assert [node.number for node in bench.operator.remove_node("demo", "node-2").spec.nodes] == [1, 3]
+    assert [node.number for node in bench.operator.scale("demo", 3).spec.nodes] == [1, 3, 4]
+    with pytest.raises(NotFoundError, match="node-2"):
+        bench.operator.remove_node("demo", "node-2")
+    with pytest.raises(NotFoundError, match="master"):
+        bench.operator.remove_node("demo", "master")
+
+
+def test_a_drain_that_does_not_move_is_cancelled(bench: Bench) -> None:
+    """After a while without progress the node serves on, and nothing was deleted."""
+    bench.operator.deploy(DEMO)
+    bench.health.stuck = True
+    with pytest.raises(TimedOutError, match="makes no progress"):
+        bench.operator.scale("demo", 2)
+    assert bench.health.drains == [(3, False), (3, True)]
+    assert bench.store.load("demo") == make_spec(joined=True)
+    assert "node-3" in bench.engine.running
+    assert bench.engine.discarded == []
+
+
+def test_a_shrink_that_was_killed_half_way_is_finished_by_the_next(bench: Bench) -> None:
+    """The master forgot the node, and the description still has it: nothing is drained or asked for again."""
+    bench.operator.deploy(DEMO)
+    bench.health.forgotten.add(3)
+    bench.operator.scale("demo", 2)
+    assert bench.health.drains == []
+    assert bench.store.load("demo").nodes == make_spec(joined=True).nodes[:2]

@@ -12,7 +12,10 @@ from dfs_deploy.plan import (
     AwaitMaster,
     AwaitNodes,
     DeleteData,
+    DeleteNodes,
     DeployRequest,
+    DrainNodes,
+    ForgetNodes,
     Found,
     InitialiseMaster,
     RemoveProfile,
@@ -24,9 +27,11 @@ from dfs_deploy.plan import (
     WriteProfile,
     plan_deploy,
     plan_destroy,
+    plan_shrink,
     plan_start,
     plan_stop,
     settle,
+    without_nodes,
 )
 from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec
 from dfs_wire.errors import ConflictError, NotFoundError, UsageError
@@ -118,7 +123,7 @@ def test_asking_for_what_is_there_changes_nothing(asked: DeployRequest) -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        request(nodes=2),
+        request(nodes=1),
         request(engine="docker"),
         request(port=5001),
         request(listen="10.0.0.5"),
@@ -310,3 +315,37 @@ def test_destroy_deletes_data_last() -> None:
     steps = plan_destroy(make_spec(), all_running(), delete_data=True)
     assert steps[-2:] == (RemoveProfile(), DeleteData())
     assert isinstance(steps[0], StopRoles)
+
+
+def test_shrinking_drains_before_anything_is_deleted() -> None:
+    """The nodes with the highest numbers go: drained, forgotten, ended, off the record, deleted, in that order."""
+    existing = make_spec(nodes=5, joined=True)
+    wanted = settle(request(nodes=3), existing, ports_from(6000))
+    assert wanted.nodes == existing.nodes[:3]
+    steps = plan_shrink(
+        wanted, existing, Found(master_initialised=True, running=frozenset(existing.roles), profile_current=True)
+    )
+    gone = ("node-4", "node-5")
+    assert steps == (
+        DrainNodes(gone),
+        ForgetNodes(gone),
+        StopRoles(gone),
+        SaveSpec(wanted),
+        DeleteNodes(existing.nodes[3:]),
+        SelfTest(),
+    )
+
+
+def test_shrinking_starts_what_stays_first() -> None:
+    """A dead master or node that stays must run, or nothing could be moved to it."""
+    existing = make_spec(nodes=3, joined=True)
+    wanted = without_nodes(existing, ["node-1"])
+    steps = plan_shrink(wanted, existing, Found(master_initialised=True, running=frozenset({"node-1", "node-2"})))
+    assert steps[:3] == (StartMaster(), AwaitMaster(), StartNode("node-3"))
+    assert steps[-1] == WriteProfile()
+
+
+def test_fewer_nodes_than_copies_are_refused() -> None:
+    """Two copies need two nodes."""
+    with pytest.raises(UsageError, match="need at least 2 nodes"):
+        without_nodes(make_spec(nodes=3), ["node-1", "node-2"])

@@ -44,6 +44,12 @@ class FakeDfs:
         self.files: dict[str, bytes] = {}
         self.damage = b""
 
+    def __enter__(self) -> "FakeDfs":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def status(self) -> ClusterStatus:
         """The cluster, or the error."""
         if self.error is not None:
