@@ -17,6 +17,7 @@ from dfs_wire.errors import (
     ConnectFailedError,
     DfsError,
     InterruptedByUserError,
+    TimedOutError,
     TooFewNodesError,
     UnavailableError,
     error_from_wire,
@@ -135,7 +136,7 @@ class ChunkSender:
                 if busy_until.passed():
                     raise error
             elif len(failed) >= SEND_TRIES_MAX:
-                raise error
+                raise _not_stored(path, error) from error
             cancellation.check()
             backoff.pause()
             ticket = self.plan(path, [chunk.wanted], ledger)[chunk.digest]
@@ -188,3 +189,10 @@ class ChunkSender:
         failed.append(node_id)
         if not forgiven and error.code not in _NOT_THE_NODES_FAULT:
             self._troubles.add(node_id)
+
+
+def _not_stored(path: str, error: DfsError) -> DfsError:
+    """An unreachable node is not what the user asked for: say what became of the upload. Other errors speak for it."""
+    if not isinstance(error, ConnectFailedError | TimedOutError):
+        return error
+    return UnavailableError(f"too few nodes answer to store {path} ({error.message}); see `dfs status`, then try again")

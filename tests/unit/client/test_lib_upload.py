@@ -223,6 +223,15 @@ def test_a_master_that_stays_away_ends_the_operation_after_30_seconds(
     assert caught.value.exit_code == 5
 
 
+def test_nodes_that_do_not_answer_are_told_as_what_they_mean(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
+    """The master still believes in nodes that are gone: the error speaks of the upload, not of one address."""
+    cluster.fail(PutChunk, ConnectFailedError("refused"), times=100_000)
+    with pytest.raises(UnavailableError, match="too few nodes answer to store /file") as caught:
+        dfs.upload(file_with(tmp_path, b"x"), "/file")
+    assert caught.value.exit_code == 5
+    assert not dfs.exists("/file")
+
+
 def test_a_master_that_stays_unavailable_keeps_its_word(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
     """It answers, only never well: its own sentence is shown, not that it went away."""
     cluster.fail(Commit, UnavailableError("the disk is out of reach; look at it"), times=100_000)
