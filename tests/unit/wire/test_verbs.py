@@ -18,7 +18,7 @@ ALLOWED = {
     **{name: {Role.TICKET} for name in ("PutChunk", "GetChunk", "RenewReceipts", "ProveJoin")},
     "Register": {Role.JOIN, Role.NODE},
     "Heartbeat": {Role.NODE},
-    "Status": {Role.ADMIN},
+    **{name: {Role.ADMIN} for name in ("Status", "DrainNode", "DrainProgress", "RemoveNode")},
 }
 USERS = {Role.CLIENT, Role.ADMIN}
 
