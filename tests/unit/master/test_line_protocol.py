@@ -1,0 +1,303 @@
+"""The line protocol over real sockets, before a store made of a dictionary."""
+
+import io
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Literal
+
+import pytest
+from tests.support.raw_peer import RawPeer
+
+from dfs_master.credentials import Credentials, key_digest
+from dfs_master.line_protocol import LINE_BYTES_MAX, LineProtocol
+from dfs_runtime.clock import SystemClock
+from dfs_wire.channel import Answer
+from dfs_wire.errors import ConnectFailedError, DfsError, NotAllowedError, NotFoundError, UsageError
+from dfs_wire.event_listener import EventListener, Respond
+from dfs_wire.messages import Copy, Entry, EntryKind, Header, Hello, ProveJoin, ProveJoinReply
+from dfs_wire.service import Session
+from dfs_wire.tickets import join_proof
+
+TOKEN = b"t" * 32
+
+
+class DictionaryStore:
+    """Files by path. A file `/broken` cannot be read to its end."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    def upload(self, source: BinaryIO, path: str) -> object:
+        data = bytearray()
+        while piece := source.read(50_000):
+            data += piece
+        if path == "/":
+            raise UsageError("/ is a directory;\nchoose another name")
+        self.files[path] = bytes(data)
+        return None
+
+    def open(self, path: str, mode: Literal["rb"]) -> BinaryIO:
+        if path == "/broken":
+            return BrokenFile(100_000)  # type: ignore[return-value]
+        if path not in self.files:
+            raise NotFoundError(f"{path} does not exist")
+        return io.BytesIO(self.files[path])
+
+    def walk(self, path: str, *, copies: bool) -> Iterator[Entry]:
+        yield Entry("/d", EntryKind.DIRECTORY, 0, 0, 0, 0, b"")
+        for name, data in sorted(self.files.items()):
+            holders = [Copy("node-1", "10.0.0.1:5001"), Copy("node-2", "10.0.0.2:5001")]
+            yield Entry(name, EntryKind.FILE, len(data), 0, 0, 1, b"", holders)
+
+
+class BrokenFile(io.BytesIO):
+    """Gives half of its bytes, then fails in an unforeseen way."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(bytes(size))
+        self._left = size // 2
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self._left == 0:
+            raise ZeroDivisionError("a fault of ours")
+        data = super().read(min(size or self._left, self._left))
+        self._left -= len(data)
+        return data
+
+
+class NoService:
+    """No frames are expected."""
+
+    def serve(self, session: Session, request: Header, body: bytes, respond: Respond) -> None:
+        raise NotAllowedError("lines only")
+
+
+class FakeNodeDialer:
+    """A node that answers `ProveJoin` with its token, wherever it is dialled."""
+
+    def __init__(self, token: bytes | None) -> None:
+        self.token = token
+        self.dialled: list[str] = []
+
+    def dial(self, address: str, hello: Hello) -> Any:
+        self.dialled.append(address)
+        if self.token is None:
+            raise ConnectFailedError(f"nobody listens on {address}")
+        return self
+
+    def call(self, request: ProveJoin, reply: type[ProveJoinReply]) -> Answer[ProveJoinReply]:
+        return Answer(ProveJoinReply(mac=join_proof(self.token or b"", request.nonce)))
+
+    def close(self) -> None:
+        return None
+
+
+@contextmanager
+def line_master(
+    *, allowed: tuple[str, ...] = (), token: bytes | None = TOKEN
+) -> Iterator[tuple[str, DictionaryStore, FakeNodeDialer]]:
+    """Address, store and dialer of a listener that takes lines."""
+    store, dialer = DictionaryStore(), FakeNodeDialer(token)
+    lines = LineProtocol(lambda: store, dialer, Credentials([("join", key_digest(TOKEN))]), allowed=allowed)
+    listener = EventListener("127.0.0.1:0", NoService(), SystemClock(), lines=lines)
+    listener.start()
+    try:
+        yield listener.address, store, dialer
+    finally:
+        listener.stop()
+
+
+def ask(address: str, request: bytes, *, half_close: bool = False) -> bytes:
+    """All of the answer to one request."""
+    with RawPeer(address) as peer:
+        peer.send(request)
+        if half_close:
+            peer.socket.shutdown(socket.SHUT_WR)
+        return peer.rest()
+
+
+def test_upload_list_download() -> None:
+    """What went in comes out, whether the sender closes its side or waits for the answer."""
+    with line_master() as (address, store, _):
+        content = bytes(range(256)) * 2_000
+        assert ask(address, b"UPLOAD dir/a file %d\n" % len(content) + content) == b"OK 0\n"
+        assert ask(address, b"UPLOAD empty 0\n", half_close=True) == b"OK 0\n"
+        assert ask(address, b"UPLOAD /absolute 2\r\nhi") == b"OK 0\n"
+        assert store.files == {"/dir/a file": content, "/empty": b"", "/absolute": b"hi"}
+        listed = (
+            b"absolute 10.0.0.1:5001 10.0.0.2:5001\n"
+            b"dir/a file 10.0.0.1:5001 10.0.0.2:5001\n"
+            b"empty 10.0.0.1:5001 10.0.0.2:5001\n"
+        )
+        assert ask(address, b"LIST\n") == b"OK %d\n" % len(listed) + listed
+        assert ask(address, b"LIST", half_close=True) == b"OK %d\n" % len(listed) + listed
+        assert ask(address, b"DOWNLOAD dir/a file\n", half_close=True) == b"OK %d\n" % len(content) + content
+        assert ask(address, b"DOWNLOAD empty\n") == b"OK 0\n"
+
+
+def test_a_request_in_single_bytes() -> None:
+    """However slowly it is typed."""
+    with line_master() as (address, store, _), RawPeer(address) as peer:
+        for byte in b"UPLOAD x 3\nabc":
+            peer.send(bytes([byte]))
+        assert peer.rest() == b"OK 0\n"
+        assert store.files == {"/x": b"abc"}
+
+
+def test_bytes_behind_the_body_are_not_part_of_it() -> None:
+    """Exactly as many as announced are stored."""
+    with line_master() as (address, store, _):
+        assert ask(address, b"UPLOAD x 3\nabcdef") == b"OK 0\n"
+        assert store.files == {"/x": b"abc"}
+
+
+def test_an_upload_that_ends_early_stores_nothing() -> None:
+    """Not one byte short is a file."""
+    with line_master() as (address, store, _):
+        assert ask(address, b"UPLOAD x 4\nabc", half_close=True).startswith(b"ERROR unavailable the upload ended 1 ")
+        assert store.files == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"HELO x",
+        b"list",
+        b"LIST all",
+        b"DOWNLOAD",
+        b"DOWNLOAD ",
+        b"UPLOAD",
+        b"UPLOAD name",
+        b"UPLOAD 5",
+        b"UPLOAD name -1",
+        b"UPLOAD name 1e3",
+        b"UPLOAD name " + b"9" * 19,
+        b"UPLOAD name \xd9\xa5",
+        b"UPLOAD \xff 5",
+        b"STORAGE_NODE",
+        b"STORAGE_NODE 0",
+        b"STORAGE_NODE 65536",
+        b"STORAGE_NODE 5001 5002",
+        b"GET / HTTP/1.1",
+        b"UPLOAD / 0",
+    ],
+)
+def test_what_makes_no_sense_is_a_sentence(line: bytes) -> None:
+    """One line: ERROR, a code, what to write instead; then the end."""
+    with line_master() as (address, _, _):
+        answer = ask(address, line + b"\n")
+        assert answer.startswith(b"ERROR usage ")
+        assert answer.endswith(b"\n")
+        assert answer.count(b"\n") == 1
+
+
+def test_a_line_without_an_end() -> None:
+    """It is refused as soon as it is too long."""
+    with line_master() as (address, _, _):
+        assert ask(address, b"UPLOAD " + b"x" * (LINE_BYTES_MAX + 10)).startswith(b"ERROR too_large ")
+
+
+def test_what_is_not_there() -> None:
+    """The code is the error's own."""
+    with line_master() as (address, _, _):
+        assert ask(address, b"DOWNLOAD nothing\n") == b"ERROR not_found /nothing does not exist\n"
+
+
+def test_a_download_that_breaks_never_looks_whole() -> None:
+    """After the size was promised, no sentence of ours passes for content: the connection ends early."""
+    with line_master() as (address, _, _):
+        answer = ask(address, b"DOWNLOAD broken\n")
+        assert answer == b"OK 100000\n" + bytes(50_000)
+
+
+def test_odd_names_stay_on_their_line() -> None:
+    """Control characters and line breaks in a name are written as escapes."""
+    with line_master() as (address, store, _):
+        store.files = {"/a\nERROR b": b"", "/\x1b[2J": b"", "/é\u2028": b""}
+        size, _, listed = ask(address, b"LIST\n").partition(b"\n")
+        assert size == b"OK %d" % len(listed)
+        names = [line.removesuffix(" 10.0.0.1:5001 10.0.0.2:5001") for line in listed.decode().splitlines()]
+        assert sorted(names) == sorted(["a\\nERROR b", "\\x1b[2J", "é\\u2028"])
+
+
+def test_many_at_once() -> None:
+    """Each connection has a thread of its own."""
+    with line_master() as (address, store, _):
+        answers: list[bytes] = []
+
+        def upload(number: int) -> None:
+            answers.append(ask(address, b"UPLOAD %d 100000\n" % number + bytes(100_000)))
+
+        threads = [threading.Thread(target=upload, args=(number,)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert answers == [b"OK 0\n"] * 20
+        assert len(store.files) == 20
+
+
+def test_a_node_that_holds_the_token_is_welcome() -> None:
+    """The master dials the sender's own address back, and nobody else's."""
+    with line_master() as (address, _, dialer):
+        assert ask(address, b"STORAGE_NODE 5001\n") == b"OK 0\n"
+        assert dialer.dialled == ["127.0.0.1:5001"]
+    with line_master(token=b"u" * 32) as (address, _, _):
+        assert ask(address, b"STORAGE_NODE 5001\n").startswith(b"ERROR bad_credential ")
+    with line_master(token=None) as (address, _, _):
+        assert ask(address, b"STORAGE_NODE 5001\n").startswith(b"ERROR connect_failed ")
+
+
+class FarTransport:
+    """A connection from somewhere else."""
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.sent = b""
+
+    def set_deadline(self, seconds: float) -> None:
+        return None
+
+    def send(self, *parts: bytes) -> None:
+        self.sent += b"".join(parts)
+
+    def finish_sending(self) -> None:
+        return None
+
+    def recv_into(self, buffer: memoryview) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("peer", "allowed", "served"),
+    [
+        ("127.0.0.1:40000", (), True),
+        ("127.9.9.9:40000", (), True),
+        ("[::1]:40000", (), True),
+        ("[::ffff:127.0.0.1]:40000", (), True),
+        ("10.0.0.5:40000", (), False),
+        ("[::ffff:10.0.0.5]:40000", (), False),
+        ("[fe80::1%eth0]:40000", (), False),
+        ("10.0.0.5:40000", ("10.0.0.0/8",), True),
+        ("10.0.0.5:40000", ("10.0.0.5",), True),
+        ("10.0.0.6:40000", ("10.0.0.5",), False),
+        ("[fe80::1%eth0]:40000", ("fe80::/10",), True),
+    ],
+)
+def test_loopback_only_unless_configured(peer: str, allowed: tuple[str, ...], served: bool) -> None:
+    """Lines carry no credential, so strangers are refused before a line is read."""
+    store: Callable[[], Any] = DictionaryStore
+    transport = FarTransport(peer)
+    LineProtocol(store, FakeNodeDialer(TOKEN), Credentials([]), allowed=allowed).serve_lines(
+        transport,  # type: ignore[arg-type]
+        b"LIST\n",
+    )
+    assert transport.sent.startswith(b"OK 0\n" if served else b"ERROR not_allowed ")
+
+
+def test_a_network_that_is_none_is_refused_at_start() -> None:
+    """An operator's slip is a sentence, not a trace."""
+    with pytest.raises(DfsError, match=r"write for example 10\.0\.0\.0/8"):
+        LineProtocol(DictionaryStore, FakeNodeDialer(TOKEN), Credentials([]), allowed=("ten",))
