@@ -9,7 +9,8 @@ import click
 
 from dfs_master.config import MasterConfig
 from dfs_master.db_commands import db
-from dfs_wire.errors import DfsError, UsageError
+from dfs_wire.daemon_command import DaemonGroup
+from dfs_wire.errors import UsageError
 from dfs_wire.limits import COPIES_MAX
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
 @click.group(
+    cls=DaemonGroup,
     invoke_without_command=True,
     context_settings={"auto_envvar_prefix": "DFS_MASTER", "help_option_names": ["-h", "--help"]},
 )
@@ -92,13 +94,4 @@ master.add_command(db)
 
 def run_command(open_store: "OpenStore") -> None:
     """Run the command; a `DfsError` becomes one sentence and its exit code."""
-    try:
-        master.main(prog_name="dfs-master", standalone_mode=False, obj=open_store)
-    except DfsError as error:
-        click.echo(f"dfs-master: {error}", err=True)
-        raise SystemExit(error.exit_code) from error
-    except click.ClickException as error:
-        error.show()
-        raise SystemExit(error.exit_code) from error
-    except click.Abort as error:
-        raise SystemExit(130) from error
+    master.main(prog_name="dfs-master", obj=open_store)

@@ -9,9 +9,9 @@ import click
 
 from dfs_master.catalog import inspect, migrate
 from dfs_master.catalog.inspect import Subject
-from dfs_master.command_errors import CommandGroup
 from dfs_master.config import DATABASE_FILE, held
 from dfs_runtime.clock import SystemClock
+from dfs_wire.daemon_command import DaemonGroup
 from dfs_wire.errors import AlreadyExistsError, CorruptError, NotFoundError
 
 _data = click.option(
@@ -23,7 +23,7 @@ _data = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 
 
-@click.group(cls=CommandGroup)
+@click.group(cls=DaemonGroup)
 def db() -> None:
     """Look into, check, copy and upgrade the metadata database."""
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from dfs_node.config import NodeConfig, read_join_token
-from dfs_wire.errors import ChunkCorruptError, DfsError, UsageError
+from dfs_wire.daemon_command import DaemonGroup
+from dfs_wire.errors import ChunkCorruptError, UsageError
 
 
 @click.group(
+    cls=DaemonGroup,
     invoke_without_command=True,
     context_settings={"auto_envvar_prefix": "DFS_NODE", "help_option_names": ["-h", "--help"]},
 )
@@ -103,13 +105,4 @@ def verify(volume: Path, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command; a `DfsError` becomes one sentence and its exit code."""
-    try:
-        node.main(prog_name="dfs-node", standalone_mode=False)
-    except DfsError as error:
-        click.echo(f"dfs-node: {error}", err=True)
-        raise SystemExit(error.exit_code) from error
-    except click.ClickException as error:
-        error.show()
-        raise SystemExit(error.exit_code) from error
-    except click.Abort as error:
-        raise SystemExit(130) from error
+    node.main(prog_name="dfs-node")

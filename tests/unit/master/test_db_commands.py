@@ -41,7 +41,9 @@ def build(data: Path) -> Iterator[CatalogBuilder]:
 
 def run(*arguments: object) -> Result:
     """The command as a user would type it behind `dfs-master db`."""
-    return CliRunner().invoke(db, [str(argument) for argument in arguments], catch_exceptions=False)
+    return CliRunner().invoke(
+        db, prog_name="dfs-master", args=[str(argument) for argument in arguments], catch_exceptions=False
+    )
 
 
 @pytest.mark.parametrize(
