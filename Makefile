@@ -30,7 +30,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(if $(wildcard tests/test_tidy.py),$(BIN)/pytest -q tests/test_tidy.py)
+	$(BIN)/pytest -q tests/unit/test_tidy.py
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix .
