@@ -1,6 +1,6 @@
 """The commands on clusters: deploy, scale, start, stop, destroy. Each plans, takes the lock, and carries out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from dfs_deploy.engine import Engine
@@ -39,23 +39,31 @@ class _Attempt:
 class Operator:
     """Changes clusters. Used by one thread; locks keep other processes away from the cluster at work."""
 
-    def __init__(self, around: Surroundings, engines: Mapping[str, Engine], probe: Probe) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        engines: Mapping[str, Engine],
+        probe: Probe,
+        choose_engine: Callable[[], str] = lambda: "process",
+    ) -> None:
         self._around = around
         self._store = around.store
         self._engines = engines
         self._probe = probe
+        #: What `--engine auto` means for a new cluster.
+        self._choose_engine = choose_engine
 
     def engine(self, name: str) -> Engine:
-        """The engine that `--engine NAME` means.
+        """The engine of that name.
 
         Raises:
-            UsageError: this version has none of that name.
+            UsageError: this version has none.
+            UnavailableError: it does not answer.
         """
-        wanted = "process" if name == "auto" else name
-        if wanted not in self._engines:
+        if name not in self._engines:
             known = ", ".join(sorted(self._engines))
-            raise UsageError(f"This version has no {wanted} engine; use one of: {known}.")
-        return self._engines[wanted]
+            raise UsageError(f"This version has no {name} engine; use one of: {known}.")
+        return self._engines[name]
 
     def deploy(self, request: DeployRequest) -> Change:
         """Make a cluster, or change it to what is asked for, and wait until it works.
@@ -66,9 +74,11 @@ class Operator:
             UnavailableError: a role did not come up; what this call made is removed again.
         """
         check_name(request.name)
-        self.engine(request.engine)
         with self._store.locked(request.name):
             existing = self._store.find(request.name)
+            if existing is None and request.engine == "auto":
+                request = replace(request, engine=self._choose_engine())
+            self.engine(request.engine if existing is None else existing.engine)
             if existing is not None and request.nodes is not None and request.nodes < len(existing.nodes):
                 return self._shrink(settle(request, existing, self._take_ports(request, existing)), existing)
             may_retry = request.port is None and existing is None

@@ -1,4 +1,4 @@
-"""What runs the roles of a cluster: local processes now, containers next. Everything above it knows only this."""
+"""What runs the roles of a cluster: containers or local processes. Everything above it knows only this."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,6 +47,10 @@ class Engine(Protocol):
         """End roles together: politely, then by force. Those that do not run are fine."""
         ...
 
+    def data_place(self, spec: ClusterSpec) -> str:
+        """Where the data of a cluster lies, for people."""
+        ...
+
     def last_words(self, spec: ClusterSpec, role: str) -> str:
         """Why a role ended, as far as it said; and where to read more."""
         ...
@@ -57,6 +61,10 @@ class Engine(Protocol):
 
     def discard_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
         """Delete the volume and logs of a node that has ended and that the master forgot; none is fine."""
+        ...
+
+    def dismantle(self, spec: ClusterSpec) -> None:
+        """Remove what ran the roles, which have ended; all data stays."""
         ...
 
     def remove(self, spec: ClusterSpec) -> None:

@@ -18,7 +18,10 @@ TakePorts = Callable[[int, int | None], list[int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployRequest:
-    """What somebody asked of `deploy`. None means: as it is, or the default for a new cluster."""
+    """What somebody asked of `deploy`. None means: as it is, or the default for a new cluster.
+
+    `engine` is `auto` where an existing cluster's is meant; for a new one it was settled before.
+    """
 
     name: str
     engine: str = "auto"
@@ -32,10 +35,15 @@ class DeployRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What is there of a cluster. `running` and `joined` hold role names; a node has joined when its volume says so."""
+    """What is there of a cluster. `running`, `stuck` and `joined` hold role names.
+
+    A stuck role neither serves nor has ended: it is paused, or started again and again. A node has joined when its
+    volume says so.
+    """
 
     master_initialised: bool = False
     running: frozenset[str] = frozenset()
+    stuck: frozenset[str] = frozenset()
     joined: frozenset[str] = frozenset()
     profile_current: bool = False
 
@@ -116,6 +124,11 @@ class DeleteNodes:
 
 
 @dataclass(frozen=True, slots=True)
+class Dismantle:
+    """Remove what ran the roles; the data stays."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveProfile:
     """Delete the client profile."""
 
@@ -138,6 +151,7 @@ Step = (
     | DrainNodes
     | ForgetNodes
     | DeleteNodes
+    | Dismantle
     | RemoveProfile
     | DeleteData
 )
@@ -182,7 +196,7 @@ def _new_cluster(request: DeployRequest, take_ports: TakePorts) -> ClusterSpec:
     ports = take_ports(1 + nodes, request.port)
     return ClusterSpec(
         name=request.name,
-        engine="process" if request.engine == "auto" else request.engine,
+        engine=request.engine,
         copies=copies,
         listen=request.listen or LISTEN_DEFAULT,
         master_port=ports[0],
@@ -312,14 +326,15 @@ def plan_start(spec: ClusterSpec, found: Found) -> Steps:
 
 def plan_stop(spec: ClusterSpec, found: Found) -> Steps:
     """End every running role: nodes first, so that their last words still find the master."""
-    nodes = tuple(node.name for node in spec.nodes if node.name in found.running)
-    master = (MASTER,) if MASTER in found.running else ()
+    alive = found.running | found.stuck
+    nodes = tuple(node.name for node in spec.nodes if node.name in alive)
+    master = (MASTER,) if MASTER in alive else ()
     return tuple(StopRoles(roles) for roles in (nodes, master) if roles)
 
 
 def plan_destroy(spec: ClusterSpec, found: Found, *, delete_data: bool) -> Steps:
     """End the cluster; its data goes only when that is asked for."""
-    steps: list[Step] = [*plan_stop(spec, found), RemoveProfile()]
+    steps: list[Step] = [*plan_stop(spec, found), Dismantle(), RemoveProfile()]
     if delete_data:
         steps.append(DeleteData())
     elif not spec.destroyed:

@@ -1,6 +1,5 @@
 """Roles as local processes: one process a role, in a session of its own, with no wrapper and no supervisor."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from dfs_deploy.log_files import follow, tail
 from dfs_deploy.plan import Found
 from dfs_deploy.processes import Process, ProcessTable, is_daemon
 from dfs_deploy.programs import MASTER_PROGRAM, NODE_PROGRAM, daemon_environment, program_command
+from dfs_deploy.reports import message_of
 from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec, join_address
 from dfs_deploy.state import PRIVATE_MODE, ClusterPaths, Credentials, StateStore
 from dfs_deploy.volume_identity import has_joined
@@ -265,6 +265,9 @@ class ProcessEngine:
         for path in paths.logs.glob(f"{node.name}.*"):
             path.unlink(missing_ok=True)
 
+    def dismantle(self, spec: ClusterSpec) -> None:
+        """Nothing is left of a process that has ended."""
+
     def remove(self, spec: ClusterSpec) -> None:
         """Delete the cluster's directory.
 
@@ -278,6 +281,10 @@ class ProcessEngine:
 
     # -- reading ------------------------------------------------------------------------------------------------
 
+    def data_place(self, spec: ClusterSpec) -> str:
+        """The cluster's directory."""
+        return str(self._store.paths(spec.name).root)
+
     def last_words(self, spec: ClusterSpec, role: str) -> str:
         """The last line of a role's raw output, else of its log; and where the log lies."""
         paths = self._store.paths(spec.name)
@@ -285,7 +292,7 @@ class ProcessEngine:
             if text.strip():
                 return f"{text.strip()} (its log: {paths.log(role)})"
         for text in reversed(tail(paths.log(role), _LAST_WORDS_LINES)):
-            return f"{_message_of(text)} (its log: {paths.log(role)})"
+            return f"{message_of(LogLine(role, text))} (its log: {paths.log(role)})"
         return f"it wrote nothing to {paths.log(role)}"
 
     def run_master_command(self, spec: ClusterSpec, arguments: Sequence[str]) -> int:
@@ -308,12 +315,3 @@ class ProcessEngine:
             yield from self.log_tail(spec, role, lines)
         for role, text in added:
             yield LogLine(role, text)
-
-
-def _message_of(text: str) -> str:
-    """The message of a JSON log line, or the line itself."""
-    try:
-        record = json.loads(text)
-    except ValueError:
-        return text
-    return str(record.get("message", text)) if isinstance(record, dict) else text

@@ -75,6 +75,12 @@ def log_record(line: LogLine) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def message_of(line: LogLine) -> str:
+    """The message of a log line, or raw output as it is."""
+    record = log_record(line)
+    return line.text if record is None else str(record.get("message", line.text))
+
+
 def log_object(line: LogLine) -> dict[str, object]:
     """A log line for programs: its record, with the role in front."""
     record = log_record(line)

@@ -12,6 +12,7 @@ from dfs_deploy.plan import (
     AwaitNodes,
     DeleteData,
     DeleteNodes,
+    Dismantle,
     DrainNodes,
     ForgetNodes,
     InitialiseMaster,
@@ -136,6 +137,8 @@ class Run:
                 for each in gone:
                     around.progress(f"deleting the volume of {each.name}")
                     engine.discard_node(spec, each)
+            case Dismantle():
+                engine.dismantle(spec)
             case RemoveProfile():
                 around.profiles.remove(spec.name)
             case DeleteData():

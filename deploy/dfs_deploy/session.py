@@ -52,7 +52,7 @@ class Session:
         """What changes clusters."""
         from dfs_deploy.client_health import ClientHealth
         from dfs_deploy.cluster import Operator
-        from dfs_deploy.process_engine import ProcessEngine
+        from dfs_deploy.engines import Engines, engine_for_new_clusters
         from dfs_deploy.profiles import ProfileBook
         from dfs_deploy.run import Surroundings
         from dfs_runtime.clock import SystemClock
@@ -66,8 +66,8 @@ class Session:
             clock=clock,
             progress=self._progress_line,
         )
-        engines = {"process": ProcessEngine(self.store, self.home, clock, environ=self._environ)}
-        return Operator(around, engines, port_is_free)
+        engines = Engines(self.store, self.home, clock, self._environ, progress=self._progress_line, say=self.say)
+        return Operator(around, engines, port_is_free, engine_for_new_clusters)
 
     def say(self, text: str) -> None:
         """A remark for people, on standard error."""

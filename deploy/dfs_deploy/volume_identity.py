@@ -18,11 +18,15 @@ def has_joined(volume: Path) -> bool:
     An identity that cannot be read counts as one: what may hold data is never taken for rubbish.
     """
     try:
-        data = (volume / "identity").read_bytes()
+        return identity_has_joined((volume / "identity").read_bytes())
     except FileNotFoundError:
         return False
     except OSError:
         return True
+
+
+def identity_has_joined(data: bytes) -> bool:
+    """The same for the content of the file; what cannot be read counts as one."""
     try:
         return msgspec.msgpack.decode(data[_FIELDS_OFFSET:], type=_Identity).node_id != 0
     except msgspec.DecodeError:

@@ -90,6 +90,13 @@ class FakeEngine:
         """Note it."""
         self.discarded.append(node.name)
 
+    def dismantle(self, spec: ClusterSpec) -> None:
+        """Nothing to do."""
+
+    def data_place(self, spec: ClusterSpec) -> str:
+        """The directory."""
+        return str(self.store.paths(spec.name).root)
+
     def remove(self, spec: ClusterSpec) -> None:
         """Forget everything."""
         self.calls.append("remove")

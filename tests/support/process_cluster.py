@@ -69,7 +69,7 @@ class ProcessCluster:
         """Deploy on ports far from the usual ones: a stopped cluster's must still be free when it starts again."""
         for _ in range(_PORT_ATTEMPTS):
             port = str(random.randrange(10_000, 30_000, 20))
-            done = self.dfs("deploy", "--name", self.name, "--port", port, *options, check=False)
+            done = self.dfs("deploy", "--name", self.name, "--port", port, "--engine", "process", *options, check=False)
             if done.returncode != ConflictError.exit_code:
                 break
         assert done.returncode == 0, f"deploy ended with {done.returncode}: {done.stderr}"

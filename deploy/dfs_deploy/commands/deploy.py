@@ -15,7 +15,7 @@ from dfs_deploy.session import Session
     type=click.Choice(["auto", "docker", "process"]),
     default="auto",
     show_default=True,
-    help="What runs the roles; auto is process in this version.",
+    help="What runs the roles, for the life of a cluster; auto is docker where an engine answers.",
 )
 @click.option("--copies", type=int, metavar="N", help="Copies kept of every file.  [new cluster: 2]")
 @click.option("--port", type=int, metavar="PORT", help="The master's port.  [new cluster: 5000 or the next free one]")

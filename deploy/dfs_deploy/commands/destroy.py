@@ -18,17 +18,17 @@ def destroy(session: Session, delete_data: bool, yes: bool) -> None:
     from dfs_deploy.reports import change_object
 
     spec = session.cluster()
-    root = session.store.paths(spec.name).root
+    place = session.engine_of(spec).data_place(spec)
     if delete_data and not yes:
-        session.confirm(f"Delete all data of cluster {spec.name} in {root}?", otherwise="--yes")
+        session.confirm(f"Delete all data of cluster {spec.name} in {place}?", otherwise="--yes")
     with session.progress():
         change = session.operator.destroy(spec.name, delete_data=delete_data)
     if session.output.json:
-        kept = None if delete_data else str(root)
+        kept = None if delete_data else place
         session.output.record(change_object(change, running=0) | {"data_kept": kept})
     elif delete_data:
         session.output.line(f"Cluster {spec.name} and all its data are gone.")
     else:
-        session.output.line(f"Cluster {spec.name} is gone; its data is kept in {root}.")
+        session.output.line(f"Cluster {spec.name} is gone; its data is kept in {place}.")
         session.output.line(f"`dfs deploy --name {spec.name}` brings it back over that data;")
         session.output.line(f"`dfs destroy --name {spec.name} --delete-data` deletes it.")

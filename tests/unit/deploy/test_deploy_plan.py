@@ -14,6 +14,7 @@ from dfs_deploy.plan import (
     DeleteData,
     DeleteNodes,
     DeployRequest,
+    Dismantle,
     DrainNodes,
     ForgetNodes,
     Found,
@@ -51,7 +52,7 @@ def ports_from(first_free: int = 5000):  # noqa: ANN201
 
 def request(**changes: object) -> DeployRequest:
     """A request for the cluster `demo`."""
-    return DeployRequest(**({"name": "demo"} | changes))  # type: ignore[arg-type]
+    return DeployRequest(**({"name": "demo", "engine": "process"} | changes))  # type: ignore[arg-type]
 
 
 # -- settle -----------------------------------------------------------------------------------------------------
@@ -301,19 +302,19 @@ def test_destroy_keeps_the_data_and_marks_the_cluster() -> None:
     """Nothing is deleted that was not asked to be."""
     spec = make_spec(joined=True)
     steps = plan_destroy(spec, all_running(running=frozenset()), delete_data=False)
-    assert steps == (RemoveProfile(), SaveSpec(replace(spec, destroyed=True)))
+    assert steps == (Dismantle(), RemoveProfile(), SaveSpec(replace(spec, destroyed=True)))
 
 
 def test_destroying_again_has_nothing_to_mark() -> None:
     """The profile may be gone already; that is fine."""
     spec = make_spec(destroyed=True)
-    assert plan_destroy(spec, Found(master_initialised=True), delete_data=False) == (RemoveProfile(),)
+    assert plan_destroy(spec, Found(master_initialised=True), delete_data=False) == (Dismantle(), RemoveProfile())
 
 
 def test_destroy_deletes_data_last() -> None:
     """Only over stopped processes."""
     steps = plan_destroy(make_spec(), all_running(), delete_data=True)
-    assert steps[-2:] == (RemoveProfile(), DeleteData())
+    assert steps[-3:] == (Dismantle(), RemoveProfile(), DeleteData())
     assert isinstance(steps[0], StopRoles)
 
 

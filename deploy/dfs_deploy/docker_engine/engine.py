@@ -1,0 +1,338 @@
+"""The engine over Docker: roles are containers, their data lies in named volumes, and both are found by label."""
+
+import io
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from dfs_deploy.containers import (
+    DATA,
+    HELPER,
+    JOIN_TOKEN,
+    LABEL_CLUSTER,
+    LABEL_CONFIG,
+    LABEL_HOME,
+    LABEL_ROLE,
+    MASTER_DATA,
+    MASTER_DATA_NEW,
+    NODE_VOLUME,
+    STOP_SECONDS,
+    ContainerSpec,
+    cluster_labels,
+    container_name,
+    helper_container,
+    master_container,
+    network_name,
+    node_container,
+    volume_name,
+)
+from dfs_deploy.docker_engine.archives import only_file, save_only_file, secret_archive
+from dfs_deploy.docker_engine.follow import follow_containers
+from dfs_deploy.docker_engine.sdk import DockerSdk, FoundContainer
+from dfs_deploy.engine import LogLine
+from dfs_deploy.image.builder import ImageBuilder
+from dfs_deploy.plan import Found
+from dfs_deploy.programs import MASTER_PROGRAM
+from dfs_deploy.reports import message_of
+from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec
+from dfs_deploy.state import Credentials, StateStore
+from dfs_deploy.volume_identity import identity_has_joined
+from dfs_runtime.clock import Clock
+from dfs_wire.errors import AlreadyExistsError, ConflictError, DfsError, InternalError, NotFoundError
+
+_STUCK = frozenset({"paused", "restarting"})
+#: What a container that failed said last is shown, before a rollback removes it.
+_LAST_WORDS_LINES = 15
+_RENAME = f"import os; os.rename({MASTER_DATA_NEW!r}, {MASTER_DATA!r}); os.fsync(os.open({DATA!r}, os.O_RDONLY))"
+
+
+class DockerEngine:
+    """The engine for a machine with Docker. Used by one thread.
+
+    `say` gets what a person should still see when the command has ended.
+    """
+
+    def __init__(
+        self,
+        sdk: DockerSdk,
+        images: ImageBuilder,
+        store: StateStore,
+        home: Path,
+        clock: Clock,
+        say: Callable[[str], None],
+    ) -> None:
+        self._sdk = sdk
+        self._images = images
+        self._store = store
+        self._home = str(home)
+        self._clock = clock
+        self._say = say
+        #: Volumes of nodes that were not there before: only those may be taken back.
+        self._made: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """What `--engine` calls it."""
+        return "docker"
+
+    @cached_property
+    def _image(self) -> str:
+        return self._images.ensure()
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def look(self, spec: ClusterSpec) -> Found:
+        """What is there: containers and volumes, by their labels.
+
+        Raises:
+            ConflictError: they belong to a cluster of the same name under another `DFS_HOME`.
+        """
+        volumes = self._own_volumes(spec)
+        states = {each.labels[LABEL_ROLE]: each.state for each in self._own_containers(spec)}
+        states = {role: state for role, state in states.items() if role in spec.roles}
+        # The keys are kept last: a master without them was not made to its end.
+        initialised = volume_name(spec.name, MASTER) in volumes and self._store.paths(spec.name).credentials.exists()
+        joined = (node.name for node in spec.nodes if volume_name(spec.name, node.name) in volumes)
+        return Found(
+            master_initialised=initialised,
+            running=frozenset(role for role, state in states.items() if state == "running"),
+            stuck=frozenset(role for role, state in states.items() if state in _STUCK),
+            joined=frozenset() if initialised else frozenset(joined),
+        )
+
+    def _own_containers(self, spec: ClusterSpec) -> list[FoundContainer]:
+        found = self._sdk.containers({LABEL_CLUSTER: spec.name})
+        for each in found:
+            self._check_home(each.name, each.labels.get(LABEL_HOME, ""))
+        return [each for each in found if LABEL_ROLE in each.labels]
+
+    def _own_volumes(self, spec: ClusterSpec) -> list[str]:
+        found = self._sdk.volumes({LABEL_CLUSTER: spec.name})
+        for name, labels in found.items():
+            self._check_home(name, labels.get(LABEL_HOME, ""))
+        return list(found)
+
+    def _check_home(self, name: str, home: str) -> None:
+        if home != self._home:
+            raise ConflictError(
+                f"{name} on this Docker Engine belongs to the cluster below DFS_HOME={home}; use another --name here."
+            )
+
+    # -- starting -----------------------------------------------------------------------------------------------
+
+    def initialise_master(self, spec: ClusterSpec) -> None:
+        """Let `dfs-master init` work in the master's volume; its directory gets its name when all of it is there."""
+        # What lies in the volume is of an attempt that was cut short before its keys were kept.
+        self._sdk.remove(container_name(spec.name, MASTER))
+        self._sdk.remove_volume(volume_name(spec.name, MASTER))
+        self._make_volume(spec, MASTER)
+        printed, complaint = io.BytesIO(), io.BytesIO()
+        command = [MASTER_PROGRAM, "init", "--data", MASTER_DATA_NEW, "--copies", str(spec.copies)]
+        with self._helper(spec, MASTER) as helper:
+            # Run inside a waiting container, what it prints comes here and stands in no log.
+            for each in (command, ["python", "-c", _RENAME]):
+                if self._sdk.run_in(helper, each, printed, complaint) != 0:
+                    words = complaint.getvalue().decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
+                    raise DfsError(words or "dfs-master init failed without a word.")
+        try:
+            credentials = msgspec.json.decode(printed.getvalue(), type=Credentials)
+        except msgspec.DecodeError as error:
+            raise InternalError("dfs-master init printed no keys; is the image whole?") from error
+        self._store.save_credentials(spec.name, credentials)
+
+    def start_master(self, spec: ClusterSpec) -> None:
+        """Start the master's container over its volume."""
+        self._make_network(spec)
+        network = self._sdk.find_network(network_name(spec.name))
+        gateway = network.gateway if network is not None else None
+        self._run(master_container(spec, image=self._image, home=self._home, gateway=gateway))
+
+    def start_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
+        """Start a node's container over its volume. One that joins for the first time gets the join token as a file."""
+        self._make_network(spec)
+        self._make_volume(spec, node.name)
+        token = None
+        if node.id is None:
+            credentials = self._store.credentials(spec.name)
+            token = secret_archive(Path(JOIN_TOKEN).name, credentials.join_token.encode() + b"\n")
+        self._run(node_container(spec, node, image=self._image, home=self._home), secret=token)
+
+    def _make_network(self, spec: ClusterSpec) -> None:
+        """Have the cluster's network.
+
+        Raises:
+            ConflictError: there is one of that name that is not ours.
+        """
+        name = network_name(spec.name)
+        found = self._sdk.find_network(name)
+        if found is None:
+            self._sdk.create_network(name, cluster_labels(spec.name, self._home))
+        elif found.labels.get(LABEL_HOME) != self._home:
+            raise ConflictError(f"A network {name} exists on this Docker Engine already; use another --name.")
+
+    def _make_volume(self, spec: ClusterSpec, role: str) -> None:
+        name = volume_name(spec.name, role)
+        if name not in self._own_volumes(spec):
+            self._sdk.create_volume(name, {**cluster_labels(spec.name, self._home), LABEL_ROLE: role})
+            self._made.add(name)
+
+    def _run(self, wanted: ContainerSpec, *, secret: bytes | None = None) -> None:
+        """Start a container as it is wanted; one that was made otherwise is made anew over the same volume."""
+        found = {each.name: each for each in self._sdk.containers({LABEL_CLUSTER: wanted.labels[LABEL_CLUSTER]})}
+        existing = found.get(wanted.name)
+        if existing is not None and existing.labels.get(LABEL_CONFIG) != wanted.config and existing.state != "paused":
+            self._sdk.remove(wanted.name)
+            existing = None
+        if existing is None:
+            self._sdk.create(wanted, restart=True, health=True)
+            if secret is not None:
+                self._sdk.put_archive(wanted.name, DATA, secret)
+        self._sdk.start(wanted.name)
+
+    @contextmanager
+    def _helper(self, spec: ClusterSpec, role: str) -> Iterator[str]:
+        """The name of a container that waits over a role's volume, there for as long as the block runs."""
+        helper = helper_container(spec, role, image=self._image, home=self._home, mark=secrets.token_hex(4))
+        try:
+            self._sdk.create(helper, restart=False, health=False, temporary=True)
+            self._sdk.start(helper.name)
+            yield helper.name
+        finally:
+            self._sdk.remove(helper.name)
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    def stop(self, spec: ClusterSpec, roles: Sequence[str]) -> None:
+        """SIGTERM to all, 10 s for them together, then SIGKILL."""
+        there = {each.labels[LABEL_ROLE]: each.name for each in self._own_containers(spec)}
+        names = [there[role] for role in roles if role in there]
+        with ThreadPoolExecutor(max_workers=max(len(names), 1)) as together:
+            list(together.map(lambda name: self._sdk.stop(name, STOP_SECONDS), names))
+
+    def discard_unjoined(self, spec: ClusterSpec, node: NodeSpec) -> bool:
+        """Remove a node's container, and its volume if this engine made it and no master gave it an id."""
+        name = container_name(spec.name, node.name)
+        volume = volume_name(spec.name, node.name)
+        may_go = volume in self._made and not self._has_joined(name)
+        self._sdk.remove(name)
+        if may_go:
+            self._sdk.remove_volume(volume)
+        return may_go
+
+    def discard_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
+        """Remove a node's container and volume."""
+        self._sdk.remove(container_name(spec.name, node.name))
+        self._sdk.remove_volume(volume_name(spec.name, node.name))
+
+    def _has_joined(self, container: str) -> bool:
+        try:
+            return identity_has_joined(only_file(self._sdk.get_archive(container, f"{NODE_VOLUME}/identity")))
+        except NotFoundError:
+            return False
+
+    def dismantle(self, spec: ClusterSpec) -> None:
+        """Remove the containers and the network; the volumes stay.
+
+        Raises:
+            ConflictError: a role still runs, or somebody else's container is on the network.
+        """
+        found = self._own_containers(spec)
+        running = [each for each in found if each.state == "running" and each.labels[LABEL_ROLE] != HELPER]
+        if running:
+            role = running[0].labels[LABEL_ROLE]
+            raise ConflictError(f"{role} of cluster {spec.name!r} still runs; stop the cluster first.")
+        for each in found:
+            self._sdk.remove(each.name)
+        network = self._sdk.find_network(network_name(spec.name))
+        if network is not None and network.labels.get(LABEL_HOME) == self._home:
+            self._sdk.remove_network(network.name)
+
+    def remove(self, spec: ClusterSpec) -> None:
+        """Remove everything of the cluster: containers, network, volumes, and its directory.
+
+        Raises:
+            ConflictError: a role still runs.
+        """
+        self.dismantle(spec)
+        for volume in self._own_volumes(spec):
+            self._sdk.remove_volume(volume)
+        self._store.forget(spec.name)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def data_place(self, spec: ClusterSpec) -> str:
+        """The names of the volumes."""
+        volumes = [volume_name(spec.name, role) for role in spec.roles]
+        return f"the Docker volumes {volumes[0]} to {volumes[-1]}"
+
+    def last_words(self, spec: ClusterSpec, role: str) -> str:
+        """The last line that a role wrote. The lines before it are shown at once: a rollback removes them."""
+        lines = self.log_tail(spec, role, _LAST_WORDS_LINES)
+        if not lines:
+            return "its container wrote nothing"
+        self._say(f"the last lines of {container_name(spec.name, role)}:")
+        for line in lines:
+            self._say(f"  {line.text}")
+        return message_of(lines[-1])
+
+    def run_master_command(self, spec: ClusterSpec, arguments: Sequence[str]) -> int:
+        """Run `dfs-master` in the master's container, or over its volume where that does not run."""
+        if MASTER in self.look(spec).running:
+            return self._run_master_command(container_name(spec.name, MASTER), arguments)
+        with self._helper(spec, MASTER) as helper:
+            return self._run_master_command(helper, arguments)
+
+    def _run_master_command(self, container: str, arguments: Sequence[str]) -> int:
+        if list(arguments[:2]) == ["db", "backup"]:
+            return self._back_up(container, Path(arguments[2]), arguments[3:])
+        return self._run_program(container, [MASTER_PROGRAM, *arguments, "--data", MASTER_DATA], sys.stdout.buffer)
+
+    def _run_program(self, container: str, command: Sequence[str], out: BinaryIO) -> int:
+        code = self._sdk.run_in(container, command, out, sys.stderr.buffer)
+        out.flush()
+        sys.stderr.buffer.flush()
+        return code
+
+    def _back_up(self, container: str, target: Path, options: Sequence[str]) -> int:
+        """Let the copy be made inside, then fetch it: a container cannot write to the host.
+
+        Raises:
+            AlreadyExistsError: the target exists.
+            NotFoundError: the target's directory does not.
+        """
+        if target.exists():
+            raise AlreadyExistsError(f"{target} exists; choose another name.")
+        if not target.parent.is_dir():
+            raise NotFoundError(f"The directory of {target} does not exist; make it first.")
+        inside = f"{DATA}/backup-{secrets.token_hex(8)}.db"
+        said = io.BytesIO()
+        try:
+            command = [MASTER_PROGRAM, "db", "backup", inside, *options, "--data", MASTER_DATA]
+            code = self._run_program(container, command, said)
+            if code == 0:
+                save_only_file(self._sdk.get_archive(container, inside), target)
+        finally:
+            self._sdk.run_in(container, ["rm", "-f", inside], io.BytesIO(), io.BytesIO())
+        sys.stdout.buffer.write(said.getvalue().replace(inside.encode(), str(target).encode()))
+        return code
+
+    def log_tail(self, spec: ClusterSpec, role: str, lines: int) -> list[LogLine]:
+        """The last lines of a container's log."""
+        data = self._sdk.log_tail(container_name(spec.name, role), lines)
+        texts = data.decode("utf-8", "replace").removesuffix("\n").split("\n") if data else []
+        return [LogLine(role, text) for text in texts]
+
+    def follow_logs(self, spec: ClusterSpec, roles: Sequence[str], lines: int) -> Iterator[LogLine]:
+        """The last lines of each role, then what is written, over restarts."""
+        since = int(self._clock.wall_ms() / 1_000)
+        for role in roles:
+            yield from self.log_tail(spec, role, lines)
+        names = {role: container_name(spec.name, role) for role in roles}
+        yield from follow_containers(self._sdk.follow_log, names, since, self._clock)

@@ -1,0 +1,76 @@
+"""The engines by name, each made when it is first needed: a cluster of processes asks no Docker Engine anything."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from dfs_deploy.engine import Engine
+from dfs_deploy.state import StateStore
+from dfs_runtime.clock import Clock
+
+
+class Engines(Mapping[str, Engine]):
+    """`docker` and `process`. Used by one thread.
+
+    `progress` gets a line about each thing that is done, `say` what a person should still see afterwards.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        home: Path,
+        clock: Clock,
+        environ: Mapping[str, str],
+        *,
+        progress: Callable[[str], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._home = home
+        self._clock = clock
+        self._environ = environ
+        self._progress = progress
+        self._say = say
+        self._made: dict[str, Engine] = {}
+        self._makers: dict[str, Callable[[], Engine]] = {"docker": self._docker, "process": self._process}
+
+    def __getitem__(self, name: str) -> Engine:
+        """The engine of that name.
+
+        Raises:
+            KeyError: there is none.
+            UnavailableError: it does not answer.
+        """
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such an engine; it is not made for the answer."""
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def _docker(self) -> Engine:
+        from dfs_deploy.docker_engine.engine import DockerEngine
+        from dfs_deploy.docker_engine.sdk import DockerSdk
+        from dfs_deploy.image.builder import ImageBuilder, image_cache
+
+        sdk = DockerSdk.connect()
+        images = ImageBuilder(sdk, image_cache(), self._progress, self._say)
+        return DockerEngine(sdk, images, self._store, self._home, self._clock, self._say)
+
+    def _process(self) -> Engine:
+        from dfs_deploy.process_engine import ProcessEngine
+
+        return ProcessEngine(self._store, self._home, self._clock, environ=self._environ)
+
+
+def engine_for_new_clusters() -> str:
+    """What `--engine auto` means: `docker` where an engine answers, else `process`."""
+    from dfs_deploy.docker_engine.sdk import DockerSdk
+
+    return "docker" if DockerSdk.answers() else "process"
