@@ -199,7 +199,9 @@ class _GuardedBytes(io.RawIOBase):
         return len(view)
 
     def flush(self) -> None:
-        """Hand over what is buffered."""
+        """Hand over what is buffered. The interpreter calls this again at its end, when all may be closed."""
+        if self._bytes.closed:
+            return
         try:
             self._bytes.flush()
         except BrokenPipeError as error:

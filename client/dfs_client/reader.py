@@ -25,16 +25,17 @@ class RemoteReader(io.RawIOBase):
     """
 
     def __init__(self, engine: Engine, path: str) -> None:
+        # First what `close` needs: the interpreter calls that even when this constructor fails.
+        self._next: tuple[int, Future[bytes]] | None = None
+        self._cancellation = Cancellation()
         super().__init__()
         self.name = path
         self._engine = engine
         self._opened = OpenedVersion(engine.master, engine.clock, path)
-        self._cancellation = Cancellation()
         self._position = 0
         self._stretch_start = 0
         self._stretch = b""
         self._ahead_bytes = AHEAD_BYTES_MIN
-        self._next: tuple[int, Future[bytes]] | None = None
 
     def readable(self) -> bool:
         """Always."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.deploy import pid_alive
+from tests.support.polling import poll_for
 
 from dfs_deploy.processes import Process, ProcessTable, is_daemon
 
@@ -17,6 +18,9 @@ from dfs_deploy.processes import Process, ProcessTable, is_daemon
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A process of ours that waits."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "(an odd) name"]) as child:
+        # Until the new program is in place, /proc shows its parent's name, or none.
+        cmdline = Path(f"/proc/{child.pid}/cmdline")
+        poll_for("the new program", lambda: b"(an odd) name" in cmdline.read_bytes(), seconds=10)
         yield child
         child.kill()
 
