@@ -17,6 +17,7 @@ import random
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self, overload
@@ -44,6 +45,7 @@ from dfs_wire.limits import CONNECT_SECONDS, RETRY_SECONDS
 from dfs_wire.messages import (
     EXPECT_ABSENT,
     EXPECT_ANY,
+    AddressSet,
     DirectorySpec,
     DrainProgressReply,
     Entry,
@@ -89,6 +91,7 @@ def connect(
     *,
     master: str | None = None,
     key: bytes | str | None = None,
+    address_set: AddressSet | None = None,
     home: Path | None = None,
     environ: Mapping[str, str] | None = None,
     workers: int = WORKERS,
@@ -101,6 +104,7 @@ def connect(
         profile: the cluster's name. Without it: `DFS_PROFILE`, else the cluster deployed last.
         master: the master's `host:port`, instead of the profile's. Else `DFS_MASTER`.
         key: a client key or the admin key, bytes or hex text, instead of the profile's. Else `DFS_KEY`.
+        address_set: which of the nodes' two addresses to use, instead of the profile's; without one, the public.
         home: where profiles and receipts lie, instead of `DFS_HOME`.
         environ: read instead of the process's environment.
         workers: transfers under way at once.
@@ -112,6 +116,8 @@ def connect(
     from dfs_wire.sockets import SocketDialer
 
     settings = resolve(profile, master=master, key=key, home=home, environ=environ)
+    if address_set is not None:
+        settings = replace(settings, address_set=address_set)
     receipts_home = (home or dfs_home(environ)) / "receipts"
     return Dfs(settings, dialer=SocketDialer(), executor=ThreadExecutor(workers), receipts_home=receipts_home)
 

@@ -5,6 +5,7 @@ import secrets
 from contextlib import closing
 
 from dfs_client.api import Dfs, connect
+from dfs_deploy.profiles import own_address_set
 from dfs_deploy.spec import ClusterSpec
 from dfs_deploy.state import Credentials
 from dfs_wire.errors import CorruptError, NotAllowedError, ProtocolError, UnavailableError
@@ -75,4 +76,4 @@ class ClientHealth:
 
 def connect_as_operator(spec: ClusterSpec, credentials: Credentials) -> Dfs:
     """The master and key are named outright: the environment of whoever deploys must not lead elsewhere."""
-    return connect(master=spec.master_address, key=credentials.admin_key)
+    return connect(master=spec.master_address, key=credentials.admin_key, address_set=own_address_set(spec))

@@ -73,6 +73,17 @@ class ContainerSpec:
         return {**self.labels, LABEL_CONFIG: self.config}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """All containers of a cluster and its network; `subnet` and `gateway` are None until the engine chose them."""
+
+    containers: tuple[ContainerSpec, ...]
+    network: str
+    labels: Mapping[str, str]
+    subnet: str | None
+    gateway: str | None
+
+
 # -- names ------------------------------------------------------------------------------------------------------
 
 

@@ -1,11 +1,18 @@
 """The engines by name, each made when it is first needed: a cluster of processes asks no Docker Engine anything."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dfs_deploy.engine import Engine
 from dfs_deploy.state import StateStore
 from dfs_runtime.clock import Clock
+
+if TYPE_CHECKING:
+    from dfs_deploy.docker_engine.engine import DockerEngine
+    from dfs_deploy.docker_engine.sdk import DockerSdk
+    from dfs_deploy.image.builder import ImageBuilder
 
 
 class Engines(Mapping[str, Engine]):
@@ -31,7 +38,7 @@ class Engines(Mapping[str, Engine]):
         self._progress = progress
         self._say = say
         self._made: dict[str, Engine] = {}
-        self._makers: dict[str, Callable[[], Engine]] = {"docker": self._docker, "process": self._process}
+        self._makers: dict[str, Callable[[], Engine]] = {"docker": lambda: self.docker, "process": self._process}
 
     def __getitem__(self, name: str) -> Engine:
         """The engine of that name.
@@ -54,14 +61,33 @@ class Engines(Mapping[str, Engine]):
     def __len__(self) -> int:
         return len(self._makers)
 
-    def _docker(self) -> Engine:
-        from dfs_deploy.docker_engine.engine import DockerEngine
-        from dfs_deploy.docker_engine.sdk import DockerSdk
+    @cached_property
+    def images(self) -> "ImageBuilder":
+        """What makes images for the Docker Engine.
+
+        Raises:
+            UnavailableError: no engine answers.
+        """
         from dfs_deploy.image.builder import ImageBuilder, image_cache
 
-        sdk = DockerSdk.connect()
-        images = ImageBuilder(sdk, image_cache(), self._progress, self._say)
-        return DockerEngine(sdk, images, self._store, self._home, self._clock, self._say)
+        return ImageBuilder(self._sdk, image_cache(), self._progress, self._say)
+
+    @cached_property
+    def _sdk(self) -> "DockerSdk":
+        from dfs_deploy.docker_engine.sdk import DockerSdk
+
+        return DockerSdk.connect()
+
+    @cached_property
+    def docker(self) -> "DockerEngine":
+        """The engine over Docker.
+
+        Raises:
+            UnavailableError: it does not answer.
+        """
+        from dfs_deploy.docker_engine.engine import DockerEngine
+
+        return DockerEngine(self._sdk, self.images, self._store, self._home, self._clock, self._say)
 
     def _process(self) -> Engine:
         from dfs_deploy.process_engine import ProcessEngine

@@ -12,9 +12,10 @@ from dfs_client.profile import (
     set_current_profile,
     write_profile,
 )
-from dfs_deploy.spec import ClusterSpec, join_address
+from dfs_deploy.containers import inside_address
+from dfs_deploy.spec import MASTER, ClusterSpec, join_address
 from dfs_deploy.state import Credentials
-from dfs_wire.errors import DfsError
+from dfs_wire.errors import DfsError, UsageError
 from dfs_wire.messages import AddressSet
 
 
@@ -26,8 +27,33 @@ def profile_of(spec: ClusterSpec, credentials: Credentials) -> Profile:
         cluster_id=credentials.cluster_id,
         client_key=credentials.client_key,
         admin_key=credentials.admin_key,
-        # Behind a wildcard the public addresses are for other machines, and may not even resolve on this one.
-        address_set=AddressSet.CLUSTER if spec.is_wildcard else AddressSet.PUBLIC,
+        address_set=own_address_set(spec),
+    )
+
+
+def own_address_set(spec: ClusterSpec) -> AddressSet:
+    """Which addresses of the nodes whoever deployed uses, on the machine where the cluster runs.
+
+    Processes reach each other as we do, and behind a wildcard their public addresses are for other machines.
+    Containers reach each other as nobody outside does.
+    """
+    return AddressSet.CLUSTER if spec.is_wildcard and spec.engine == "process" else AddressSet.PUBLIC
+
+
+def inside_profile(spec: ClusterSpec, credentials: Credentials) -> Profile:
+    """The profile for a client in a container on the cluster's own network, with no right to operate it.
+
+    Raises:
+        UsageError: the cluster has no network of its own.
+    """
+    if spec.engine != "docker":
+        raise UsageError(f"Cluster {spec.name!r} runs as processes, which no container reaches; leave --inside out.")
+    return Profile(
+        name=spec.name,
+        master=inside_address(spec.name, MASTER),
+        cluster_id=credentials.cluster_id,
+        client_key=credentials.client_key,
+        address_set=AddressSet.CLUSTER,
     )
 
 

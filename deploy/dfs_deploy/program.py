@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "node": ("node", "node"),
     "db": ("db", "db"),
     "profile": ("profile", "profile"),
+    "export": ("export", "export"),
+    "image": ("image", "image"),
     "completion": ("completion", "completion"),
 }
 

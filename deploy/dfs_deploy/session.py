@@ -17,6 +17,7 @@ from dfs_wire.errors import UsageError
 if TYPE_CHECKING:
     from dfs_deploy.cluster import Operator
     from dfs_deploy.engine import Engine
+    from dfs_deploy.engines import Engines
     from dfs_deploy.spec import ClusterSpec
     from dfs_deploy.state import StateStore
 
@@ -52,7 +53,7 @@ class Session:
         """What changes clusters."""
         from dfs_deploy.client_health import ClientHealth
         from dfs_deploy.cluster import Operator
-        from dfs_deploy.engines import Engines, engine_for_new_clusters
+        from dfs_deploy.engines import engine_for_new_clusters
         from dfs_deploy.profiles import ProfileBook
         from dfs_deploy.run import Surroundings
         from dfs_runtime.clock import SystemClock
@@ -66,8 +67,16 @@ class Session:
             clock=clock,
             progress=self._progress_line,
         )
-        engines = Engines(self.store, self.home, clock, self._environ, progress=self._progress_line, say=self.say)
-        return Operator(around, engines, port_is_free, engine_for_new_clusters)
+        return Operator(around, self.engines, port_is_free, engine_for_new_clusters)
+
+    @cached_property
+    def engines(self) -> "Engines":
+        """What runs clusters."""
+        from dfs_deploy.engines import Engines
+        from dfs_runtime.clock import SystemClock
+
+        clock = SystemClock()
+        return Engines(self.store, self.home, clock, self._environ, progress=self._progress_line, say=self.say)
 
     def say(self, text: str) -> None:
         """A remark for people, on standard error."""

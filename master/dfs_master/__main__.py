@@ -9,8 +9,10 @@ from dfs_master.line_protocol import LineStore
 
 def _open_store(master: str, key: bytes) -> LineStore:
     from dfs_client.api import connect
+    from dfs_wire.messages import AddressSet
 
-    return connect(master=master, key=key)
+    # The master stands where the nodes stand; in a container the public addresses lead nowhere.
+    return connect(master=master, key=key, address_set=AddressSet.CLUSTER)
 
 
 def main() -> None:

@@ -15,17 +15,18 @@ def profile() -> None:
 
 
 @profile.command(cls=ClusterCommand)
+@click.option("--inside", is_flag=True, help="For a client in a container on the cluster's own network.")
 @pass_session
-def export(session: Session) -> None:
+def export(session: Session, inside: bool) -> None:
     """Print what a second machine or person needs to use the cluster: its address and client key, as TOML.
 
     It is a secret. `dfs profile import FILE` takes it over there. The right to operate the cluster is not in it.
     """
     from dfs_client.profile import format_profile
-    from dfs_deploy.profiles import shared_profile
+    from dfs_deploy.profiles import inside_profile, shared_profile
 
     spec = session.cluster()
-    shared = shared_profile(spec, session.store.credentials(spec.name))
+    shared = (inside_profile if inside else shared_profile)(spec, session.store.credentials(spec.name))
     if session.output.json:
         session.output.record(
             {
@@ -38,7 +39,7 @@ def export(session: Session) -> None:
         )
         return
     session.output.line(format_profile(shared).rstrip("\n"))
-    if spec.is_loopback:
+    if spec.is_loopback and not inside:
         session.say(f"this cluster listens on {spec.listen} only: the profile serves people on this machine")
 
 

@@ -198,13 +198,13 @@ def test_completion_scripts(dfs: Run, capsys: pytest.CaptureFixture[str], shell:
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, "node list", "db show", "db backup", "profile export", "profile import"]
+    "command", [*COMMANDS, "node list", "db show", "db backup", "profile export", "profile import", "image base", "image build", "export compose"]
 )
 def test_every_command_has_help_and_json(dfs: Run, capsys: pytest.CaptureFixture[str], command: str) -> None:
     """And is described in the operations document."""
     assert dfs(*command.split(), "--help") == 0
     help_text = capsys.readouterr().out
-    if command not in {"node", "db", "profile"}:
+    if command not in {"node", "db", "profile", "image", "export"}:
         assert "--json" in help_text
     document = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
     assert f"dfs {command}" in document
