@@ -31,11 +31,11 @@ def node(number: int = 1, **fields: object) -> KnownNode:
     return KnownNode(number, f"node-{number}", f"in:{number}", f"out:{number}", **{**usual, **fields})  # type: ignore[arg-type]
 
 
-def expected(silent: float, heard: bool, volume: VolumeState, draining: bool, before: str) -> str:
+def expected(silent: float, heard: bool, volume: VolumeState, draining: bool, leaving: bool, before: str) -> str:
     """The rules of the design, written down a second time."""
-    if silent >= 120:
+    if silent >= (1_800 if leaving else 120):
         return DEAD
-    if silent >= 15 or not heard:
+    if silent >= 15 or leaving or not heard:
         return DEAD if before == DEAD else SUSPECT
     if volume is VolumeState.FAILED:
         return FAILED
@@ -44,9 +44,10 @@ def expected(silent: float, heard: bool, volume: VolumeState, draining: bool, be
 
 ALL = list(
     product(
-        (0.0, 14.999, 15.0, 119.999, 120.0, 1e9),
+        (0.0, 14.999, 15.0, 119.999, 120.0, 1_799.0, 1_800.0, 1e9),
         (True, False),
         VolumeState,
+        (True, False),
         (True, False),
         (LIVE, SUSPECT, DEAD, DRAINING, FAILED),
     )
@@ -55,10 +56,17 @@ ALL = list(
 
 def test_every_combination() -> None:
     """Silence, volume, the operator's word and the state before amount to exactly one state."""
-    for silent, heard, volume, draining, before in ALL:
-        given_node = node(state=before, heard=heard, heard_at=NOW - silent, volume_state=volume, draining=draining)
-        found = observed_state(given_node, NOW, TIMING)
-        assert found == expected(silent, heard, volume, draining, before), (silent, heard, volume, draining, before)
+    for case in ALL:
+        silent, heard, volume, draining, leaving, before = case
+        found = node(
+            state=before,
+            heard=heard,
+            heard_at=NOW - silent,
+            volume_state=volume,
+            draining=draining,
+            leaving=leaving,
+        )
+        assert observed_state(found, NOW, TIMING) == expected(*case), case
 
 
 def test_a_step_tells_changes_and_nothing_else() -> None:
