@@ -80,7 +80,7 @@ class Connection:
             DfsError: why the connection ended, where it did not end in good order.
         """
         self._stream.header_bytes_max = HEADER_BYTES_MAX_BEFORE_HELLO
-        self._transport.set_deadline(HELLO_SECONDS)
+        self._transport.set_deadline(HELLO_SECONDS, in_all=True)
         while (found := self._next_request()) is not None:
             head, header = found
             self._transport.set_deadline(STREAM_SECONDS_BY_HOP[0])

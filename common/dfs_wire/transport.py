@@ -1,6 +1,7 @@
 """All socket I/O of blocking connections goes through one class, so that TLS will have one place to enter.
 
-Deadlines are about progress: each call waits at most `seconds` for the peer to take or give at least one byte.
+Deadlines are about progress: each call waits at most `seconds` for the peer to take or give at least one byte. Before
+a Hello they are about time: a stranger that gives a byte now and then must not keep a place.
 """
 
 import os
@@ -8,6 +9,7 @@ import select
 import socket
 from contextlib import suppress
 
+from dfs_runtime.clock import Deadline, SystemClock
 from dfs_wire.errors import ConnectFailedError, ProtocolError, TimedOutError, UnavailableError
 from dfs_wire.limits import CONNECT_SECONDS
 
@@ -40,10 +42,12 @@ class Transport:
     def __init__(self, connected: socket.socket, peer: str) -> None:
         self._socket = connected
         self.peer = peer
+        self._all_by: Deadline | None = None
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def set_deadline(self, seconds: float) -> None:
-        """No-progress time of the calls that follow."""
+    def set_deadline(self, seconds: float, *, in_all: bool = False) -> None:
+        """No-progress time of the calls that follow; with `in_all`, the time of all that they receive together."""
+        self._all_by = Deadline(SystemClock(), seconds) if in_all else None
         self._socket.settimeout(seconds)
 
     def recv_into(self, buffer: memoryview) -> int:
@@ -53,6 +57,8 @@ class Transport:
             TimedOutError, ConnectFailedError: the peer stalled or went away.
         """
         try:
+            if self._all_by is not None:
+                self._shorten(self._all_by)
             return self._socket.recv_into(buffer)
         except OSError as error:
             raise self._translated(error, "receiving from") from error
@@ -127,6 +133,17 @@ class Transport:
         with suppress(OSError):  # not connected any more
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+    def _shorten(self, all_by: Deadline) -> None:
+        """Let the next call wait no longer than all together may.
+
+        Raises:
+            TimeoutError: their time is over.
+        """
+        left = all_by.remaining()
+        if left == 0.0:  # which a socket would take for "do not block"
+            raise TimeoutError("no time left")
+        self._socket.settimeout(left)
 
     def _translated(self, error: OSError, doing: str) -> ConnectFailedError | TimedOutError:
         if isinstance(error, TimeoutError):

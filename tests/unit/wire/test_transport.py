@@ -51,6 +51,26 @@ def test_bad_addresses(text: str) -> None:
         parse_address(text)
 
 
+def test_a_byte_now_and_then_does_not_move_a_deadline_for_all(pair: tuple[Transport, socket.socket]) -> None:
+    """Each byte is progress, but together they have one time; the next deadline is an ordinary one again."""
+    transport, other = pair
+    transport.set_deadline(0.2, in_all=True)
+
+    def drip() -> None:
+        pause = threading.Event()
+        for _ in range(20):
+            other.sendall(b"x")
+            pause.wait(0.04)
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    with pytest.raises(TimedOutError):
+        transport.recv_exactly(memoryview(bytearray(20)))
+    transport.set_deadline(10)
+    transport.recv_exactly(memoryview(bytearray(10)))
+    dripping.join()
+
+
 def test_a_silent_peer_costs_the_deadline(pair: tuple[Transport, socket.socket]) -> None:
     """No byte within the deadline is `timed_out`, for reading and for sending."""
     transport, _ = pair
