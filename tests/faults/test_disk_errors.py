@@ -78,7 +78,6 @@ def test_a_failed_write_fails_the_volume_for_good(cluster: FaultCluster, tmp_pat
         node.start()
         again = "SELECT 1 FROM nodes WHERE name = 'node-1' AND registration = 2"
         poll_for("the node's return", lambda: cluster.rows(again), seconds=NOTICED_SECONDS)
-        cluster.await_live(2)
         assert cluster.states()["node-1"] == "failed"
         uploads += store_many(dfs, "restarted")
         assert chunk_files(cluster, "node-1") == held

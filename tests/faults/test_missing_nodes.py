@@ -1,10 +1,12 @@
 """Nodes that are down, paused or cut off: reads go on, writes go elsewhere or are refused, everything ends in time."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from tests.support.client_command import Ran, run_client
@@ -15,6 +17,8 @@ from tests.support.polling import poll_for
 
 from dfs_client.api import Dfs
 from dfs_wire.errors import DfsError
+
+T = TypeVar("T")
 
 #: A node that is gone refuses connections at once: nothing may wait for it.
 GONE_SECONDS = 15.0
@@ -61,8 +65,7 @@ def test_one_of_three_is_gone(cluster: FaultCluster, tmp_path: Path) -> None:
         assert time.monotonic() - started < GONE_SECONDS
     for upload in after[1:]:
         assert {node for node, _, _ in cluster.replica_files(upload.path)} == {"node-1", "node-3"}
-    cluster.nodes["node-2"].start()
-    cluster.await_live()
+    cluster.revive("node-2")
     assert examine(cluster).faults == []
 
 
@@ -85,9 +88,7 @@ def test_two_of_three_are_gone(cluster: FaultCluster, tmp_path: Path, noticed: b
         for upload in uploads:
             if "node-3" in readable[upload.path]:
                 assert reads_back(dfs, upload, tmp_path / "read-back")
-        for name in ("node-1", "node-2"):
-            cluster.nodes[name].start()
-        cluster.await_live()
+        cluster.revive("node-1", "node-2")
         assert upload_by_command(cluster, refused).code == 0
         assert reads_back(dfs, refused, tmp_path / "read-back")
     assert examine(cluster).faults == []
@@ -112,28 +113,34 @@ def test_all_nodes_are_gone(cluster: FaultCluster, tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_a_paused_node_holds_nobody_up_for_ever(cluster: FaultCluster, tmp_path: Path) -> None:
     """SIGSTOP of a node under reads and writes: each ends well within its deadline; afterwards the node serves."""
-    with cluster.client() as first:
-        before = [store(first, f"before-{size}", size) for size in (70_000, 3 * MIB, 20 * MIB)]
+    warm = cluster.client()
 
-    def timed_write(place: int) -> tuple[Upload, float]:
+    def timed(work: Callable[[Dfs], T], *, fresh: bool) -> tuple[T, float]:
+        """A fresh client meets the paused node with its Hello, a warm one in the middle of a connection."""
         started = time.monotonic()
-        with cluster.client() as dfs:
-            return store(dfs, f"paused-{place}", 4 * MIB + place), time.monotonic() - started
+        with cluster.client() if fresh else nullcontext(warm) as dfs:
+            return work(dfs), time.monotonic() - started
 
-    def timed_read(upload: Upload) -> tuple[bool, float]:
-        started = time.monotonic()
-        with cluster.client() as dfs:
-            return reads_back(dfs, upload, tmp_path / f"back-{upload.id}"), time.monotonic() - started
-
-    with cluster.nodes["node-1"].paused(), ThreadPoolExecutor(9) as threads:
-        writes = [threads.submit(timed_write, place) for place in range(6)]
-        reads = [threads.submit(timed_read, upload) for upload in before]
-        written, read = [each.result() for each in writes], [each.result() for each in reads]
-    assert all(right for right, _ in read)
-    assert max(seconds for _, seconds in [*written, *read]) < PAUSED_SECONDS
-    cluster.await_live()
-    with cluster.client() as dfs:
-        assert all(reads_back(dfs, upload, tmp_path / "read-back") for upload, _ in written)
+    with closing(warm), ThreadPoolExecutor(16) as threads:
+        before = [store(warm, f"before-{place}", size) for place, size in enumerate((70_000, 3 * MIB, 20 * MIB))]
+        with cluster.nodes["node-1"].paused():
+            writes = [
+                threads.submit(timed, partial(store, name=f"paused-{fresh}-{place}", size=4 * MIB), fresh=fresh)
+                for fresh in (False, True)
+                for place in range(4)
+            ]
+            reads = [
+                threads.submit(
+                    timed, partial(reads_back, upload=upload, target=tmp_path / f"{fresh}-{upload.id}"), fresh=fresh
+                )
+                for fresh in (False, True)
+                for upload in before
+            ]
+            written, read = [each.result() for each in writes], [each.result() for each in reads]
+        assert all(right for right, _ in read)
+        assert max(seconds for _, seconds in [*written, *read]) < PAUSED_SECONDS
+        cluster.await_live()
+        assert all(reads_back(warm, upload, tmp_path / "read-back") for upload, _ in written)
     assert examine(cluster).faults == []
 
 

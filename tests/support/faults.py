@@ -215,6 +215,22 @@ class FaultCluster:
         wanted = len(self.nodes) if count is None else count
         poll_for(f"{wanted} live nodes", lambda: list(self.states().values()).count("live") == wanted, seconds=seconds)
 
+    def revive(self, *names: str) -> None:
+        """Start nodes that were killed or stopped; returns when they have registered anew and are live."""
+        before = self._registrations()
+        for name in names:
+            self.nodes[name].start()
+
+        def back() -> bool:
+            now = self._registrations()
+            return all(now[name] > before[name] for name in names)
+
+        poll_for(f"the return of {names}", back, seconds=START_SECONDS)
+        poll_for(f"{names} to be live", lambda: {self.states().get(each) for each in names} == {"live"}, seconds=10.0)
+
+    def _registrations(self) -> dict[str, int]:
+        return {row["name"]: row["registration"] for row in self.rows("SELECT name, registration FROM nodes")}
+
     def states(self) -> dict[str, str]:
         """Each node's state as the master tells it; empty while it does not answer."""
         try:
