@@ -1,0 +1,102 @@
+"""Real containers: `cluster` for one test, `shared_cluster` for all tests of a module. Nothing of them is left behind.
+
+Without a Docker Engine these tests are skipped, and fail where CI=true.
+"""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import docker
+import pytest
+from tests.support.docker_cluster import (
+    HOME_PREFIX,
+    DockerCluster,
+    engine_answers,
+    homes_of_dead_runs,
+    is_ci,
+    remove_by_home,
+)
+
+from dfs_deploy.docker_engine.sdk import DockerSdk
+from dfs_deploy.image.builder import ImageBuilder, image_cache
+
+#: Building the image may take minutes; what a test itself may take is well below.
+SECONDS = 900
+
+MakeCluster = Callable[..., DockerCluster]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Containers take longer than anything else."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(SECONDS))
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.DockerClient]:
+    """The Docker Engine, rid of what killed runs of these tests left."""
+    if not engine_answers():
+        if is_ci():
+            pytest.fail("no Docker Engine answers; .ci/engine starts one")
+        pytest.skip("no Docker Engine answers")
+    with closing(docker.from_env(timeout=120)) as client:
+        for home in homes_of_dead_runs(client):
+            remove_by_home(client, home)
+        yield client
+
+
+@pytest.fixture(scope="session")
+def image(engine: docker.DockerClient, request: pytest.FixtureRequest) -> str:
+    """The image of the code under test, made by the deploy module's own builder."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+
+    def tell(text: str) -> None:
+        if reporter is not None:
+            reporter.write_line(f"e2e: {text}")
+
+    with closing(DockerSdk.connect()) as sdk:
+        return ImageBuilder(sdk, image_cache(), tell, tell).ensure()
+
+
+@pytest.fixture(scope="session")
+def home(engine: docker.DockerClient) -> Iterator[Path]:
+    """A `DFS_HOME` for all clusters of this run; at the end all that is labelled with it goes."""
+    with tempfile.TemporaryDirectory(prefix=f"{HOME_PREFIX}{os.getpid()}-") as directory:
+        try:
+            yield Path(directory)
+        finally:
+            for below in Path(directory).iterdir():
+                remove_by_home(engine, str(below))
+
+
+def _clusters(engine: docker.DockerClient, home: Path) -> Iterator[MakeCluster]:
+    with ExitStack() as made:
+
+        def make(*options: str, deploy: bool = True) -> DockerCluster:
+            cluster = DockerCluster(engine, home / secrets.token_hex(4), f"e2e-{secrets.token_hex(4)}")
+            made.callback(cluster.close)
+            if deploy:
+                cluster.deploy(*options)
+            return cluster
+
+        yield make
+
+
+@pytest.fixture
+def make_cluster(engine: docker.DockerClient, image: str, home: Path) -> Iterator[MakeCluster]:
+    """Makes clusters for one test, with the options of `dfs deploy`."""
+    assert image
+    yield from _clusters(engine, home)
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(engine: docker.DockerClient, image: str, home: Path) -> Iterator[DockerCluster]:
+    """A master and three nodes for a whole module: leave them running, and use paths of your own."""
+    assert image
+    for make in _clusters(engine, home):
+        yield make("--nodes", "3")

@@ -1,0 +1,192 @@
+"""A real cluster of containers in a home of its own, for tests; everything of it is found and removed by label."""
+
+import json
+import os
+import random
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+from tests.support.polling import poll_for
+from tests.support.process_cluster import clean_environment, run_program
+
+from dfs_client.api import Dfs, connect
+from dfs_client.profile import Profile, read_profile
+from dfs_deploy.containers import LABEL_CLUSTER, LABEL_HOME, container_name, network_name, volume_name
+from dfs_deploy.spec import ClusterSpec
+from dfs_deploy.state import Credentials, StateStore
+from dfs_runtime.clock import SystemClock
+from dfs_wire.errors import ConflictError, DfsError
+
+#: Homes of tests begin so; the pid behind it tells whether their run still lives.
+HOME_PREFIX = "dfs-e2e-"
+_PORT_ATTEMPTS = 5
+_COME_BACK_SECONDS = 60
+
+
+def engine_answers() -> bool:
+    """Whether there is a Docker Engine."""
+    try:
+        client = docker.from_env(timeout=5)
+    except DockerException:
+        return False
+    try:
+        return bool(client.ping())
+    except (DockerException, OSError):
+        return False
+    finally:
+        client.close()
+
+
+def remove_by_home(client: docker.DockerClient, home: str) -> None:
+    """Remove every container, network and volume that belongs to clusters below a home."""
+    label = {"label": f"{LABEL_HOME}={home}"}
+    for container in client.containers.list(all=True, filters=label, ignore_removed=True):
+        with suppress(NotFound):
+            container.remove(force=True, v=True)
+    for network in client.networks.list(filters=label):
+        with suppress(NotFound):
+            network.remove()
+    for volume in client.volumes.list(filters=label):
+        with suppress(NotFound):
+            volume.remove(force=True)
+
+
+def homes_of_dead_runs(client: docker.DockerClient) -> Iterator[str]:
+    """Homes of test runs that were killed before they could clean up."""
+    labels = [each.labels for each in client.containers.list(all=True, filters={"label": LABEL_HOME})]
+    labels += [each.attrs.get("Labels") or {} for each in client.volumes.list(filters={"label": LABEL_HOME})]
+    for home in {each[LABEL_HOME] for each in labels}:
+        _, found, rest = home.partition(HOME_PREFIX)
+        pid = rest.partition("-")[0]
+        if found and pid.isdigit() and not Path("/proc", pid).exists():
+            yield home
+
+
+class DockerCluster:
+    """One deployed cluster. `env` leads every command to it; `client()` gives a connection to close.
+
+    Used from one thread; several connections from `client()` may be used from several.
+    """
+
+    def __init__(self, engine: docker.DockerClient, home: Path, name: str) -> None:
+        self.engine = engine
+        self.home = home
+        self.name = name
+        self.env = clean_environment(home) | {"DFS_PROFILE": name}
+        self._store = StateStore(home, SystemClock())
+
+    def deploy(self, *options: str) -> None:
+        """Deploy on ports far from the usual ones: a stopped cluster's must still be free when it starts again."""
+        for _ in range(_PORT_ATTEMPTS):
+            port = str(random.randrange(10_000, 30_000, 20))
+            done = self.dfs("deploy", "--engine", "docker", "--port", port, *options, check=False)
+            if done.returncode != ConflictError.exit_code:
+                break
+        assert done.returncode == 0, f"deploy ended with {done.returncode}: {done.stderr}"
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> ClusterSpec:
+        """What was deployed."""
+        return self._store.load(self.name)
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that deploy wrote."""
+        return read_profile(self.name, home=self.home)
+
+    @property
+    def credentials(self) -> Credentials:
+        """All keys of the cluster."""
+        return self._store.credentials(self.name)
+
+    def container(self, role: str) -> Container:
+        """The container of a role, as it is now."""
+        return self.engine.containers.get(container_name(self.name, role))
+
+    def containers(self) -> list[Container]:
+        """All containers of the cluster, running or not."""
+        label = {"label": f"{LABEL_CLUSTER}={self.name}"}
+        return self.engine.containers.list(all=True, filters=label, ignore_removed=True)
+
+    def volumes(self) -> list[str]:
+        """The names of all volumes of the cluster."""
+        label = {"label": f"{LABEL_CLUSTER}={self.name}"}
+        return sorted(volume.name for volume in self.engine.volumes.list(filters=label))
+
+    @property
+    def network(self) -> str:
+        """The name of the cluster's network."""
+        return network_name(self.name)
+
+    def volume(self, role: str) -> str:
+        """The name of a role's volume."""
+        return volume_name(self.name, role)
+
+    def status(self) -> dict[str, object]:
+        """What `dfs status --json` prints."""
+        found = json.loads(self.dfs("status", "--json").stdout)
+        assert isinstance(found, dict)
+        return found
+
+    # -- using --------------------------------------------------------------------------------------------------
+
+    def client(self) -> Dfs:
+        """A connection with the profile that deploy wrote."""
+        return connect(self.name, home=self.home, environ=self.env)
+
+    def dfs(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run `dfs ARGUMENTS`."""
+        return run_program("dfs_deploy.cli", *arguments, env=self.env, check=check)
+
+    def dfs_client(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run `dfs-client ARGUMENTS`."""
+        return run_program("dfs_client.cli", *arguments, env=self.env, check=check)
+
+    # -- disturbing ---------------------------------------------------------------------------------------------
+
+    def kill(self, *roles: str) -> None:
+        """SIGKILL to roles, all at once as far as one can."""
+        for container in [self.container(role) for role in roles]:
+            container.kill()
+
+    def start_again(self, *roles: str) -> None:
+        """`docker start`, as an operator without `dfs` would, and wait until all nodes are live."""
+        for role in roles:
+            self.container(role).start()
+        self.await_live()
+
+    def await_live(self, nodes: Sequence[str] | None = None) -> None:
+        """Wait until the master sees these nodes live; without names, all."""
+        wanted = {node.name for node in self.spec.nodes} if nodes is None else set(nodes)
+
+        def live() -> bool:
+            try:
+                with self.client() as dfs:
+                    seen = dfs.status().nodes
+            except DfsError:
+                return False
+            now = SystemClock().wall_ms()
+            return wanted <= {
+                node.name for node in seen if node.state == "live" and now - node.last_seen_at_ms < 10_000
+            }
+
+        poll_for(f"{sorted(wanted)} being live", live, seconds=_COME_BACK_SECONDS)
+
+    def close(self) -> None:
+        """Remove everything, whatever state it is in."""
+        for container in self.containers():
+            with suppress(APIError):
+                container.remove(force=True, v=True)
+        remove_by_home(self.engine, str(self.home))
+
+
+def is_ci() -> bool:
+    """Whether what cannot be tested must fail instead of being skipped."""
+    return os.environ.get("CI", "").lower() == "true"
