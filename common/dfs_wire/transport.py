@@ -163,8 +163,13 @@ def listen(address: str) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise UnavailableError(
-            f"cannot listen on {address} ({error.strerror or error}); stop what uses the port, or choose another"
+            f"cannot listen on {address} ({_reason(error)}); stop what uses the port, or choose another"
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    """The system's own words: `socket.create_server` puts the address into `strerror`, in its way."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
 
 
 def _wait_writable(connected: socket.socket, seconds: float | None) -> None:

@@ -51,6 +51,15 @@ def test_bad_addresses(text: str) -> None:
         parse_address(text)
 
 
+def test_a_taken_port_is_said_once_and_in_plain_words() -> None:
+    """The address and the system's reason, without the address again in Python's way."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = format_address(*taken.getsockname())
+        with pytest.raises(UnavailableError, match="already in use") as caught:
+            listen(address)
+    assert str(caught.value).count("127.0.0.1") == 1
+
+
 def test_a_byte_now_and_then_does_not_move_a_deadline_for_all(pair: tuple[Transport, socket.socket]) -> None:
     """Each byte is progress, but together they have one time; the next deadline is an ordinary one again."""
     transport, other = pair
