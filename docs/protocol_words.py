@@ -158,6 +158,7 @@ FIELDS: dict[str, str] = {
     "public_address": "where outside clients reach it",
     "filesystem_id": "equal for volumes that share a file system",
     "volume_state": "`ok`, `full` or `failed`",
+    "volume_verified": "every chunk was read and found whole since the volume failed",
     "highest_epoch": "the newest master this node ever heard",
     "highest_commit_seq": "the newest metadata this node ever heard of",
     "node_key": "the node's signing key, on a first join only",

@@ -502,7 +502,8 @@ class VolumeState(StrEnum):
 
 class Register(Header, frozen=True, kw_only=True):
     """A node takes up service. `registration` is one more than the last; the node made it durable before asking.
-    `node_id` 0 is a first join. `filesystem_id` tells volumes apart that share one file system.
+    `node_id` 0 is a first join. `filesystem_id` tells volumes apart that share one file system. `volume_verified`:
+    every chunk was read and found whole since the volume failed; only this clears the master's record of a failure.
     """
 
     node_id: int = 0
@@ -516,6 +517,7 @@ class Register(Header, frozen=True, kw_only=True):
     free_bytes: int
     filesystem_id: str = ""
     volume_state: VolumeState = VolumeState.OK
+    volume_verified: bool = False
     highest_epoch: int = 0
     highest_commit_seq: int = 0
 

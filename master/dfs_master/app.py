@@ -27,7 +27,7 @@ from dfs_master.mover import Mover
 from dfs_master.registry import STEP_SECONDS, NodeRegistry
 from dfs_master.service import MasterService
 from dfs_runtime.clock import Clock, SystemClock
-from dfs_runtime.lifecycle import StopSignal
+from dfs_runtime.lifecycle import StopSignal, raise_descriptor_limit
 from dfs_runtime.logs import configure_logs
 from dfs_runtime.workers import Periodic, WorkerPool
 from dfs_wire.errors import NotFoundError, SchemaError
@@ -56,6 +56,7 @@ def run(config: MasterConfig, stop: StopSignal, open_store: OpenStore) -> None:
         DfsError: the data cannot be used, or the port is taken; or why serving had to end.
     """
     configure_logs(file=config.log_file, level=config.log_level)
+    raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
     clock = SystemClock()
     if not config.database.is_file():

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from dfs_master.membership import KnownNode, StateChange, Timing, step
 from dfs_runtime.clock import Clock
-from dfs_wire.messages import Heartbeat, Order
+from dfs_wire.messages import Heartbeat, Order, VolumeState
 from dfs_wire.service import Session
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,8 @@ class NodeRegistry:
                 capacity_bytes=beat.capacity_bytes,
                 used_bytes=beat.used_bytes,
                 free_bytes=beat.free_bytes,
-                volume_state=beat.volume_state,
+                # A failure is cleared by registering a verified volume, not by saying that all is well.
+                volume_state=node.volume_state if node.volume_state is VolumeState.FAILED else beat.volume_state,
                 leaving=beat.leaving,
             )
             self._nodes = MappingProxyType({**self._nodes, node.id: fresh})

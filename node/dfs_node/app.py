@@ -22,7 +22,7 @@ from dfs_node.replicate import Replicator
 from dfs_node.slots import StreamSlots
 from dfs_node.volume_directory import hold_volume
 from dfs_runtime.clock import SystemClock
-from dfs_runtime.lifecycle import StopSignal
+from dfs_runtime.lifecycle import StopSignal, raise_descriptor_limit
 from dfs_runtime.logs import configure_logs
 from dfs_wire.messages import AddressSet, Hello, Role
 from dfs_wire.pool import ChannelPool
@@ -40,6 +40,7 @@ def run(config: NodeConfig, stop: StopSignal) -> None:
     """
     config.check()
     configure_logs(file=config.log_file, level=config.log_level)
+    raise_descriptor_limit()
     clock, dialer, wake = SystemClock(), SocketDialer(), threading.Event()
     claim = Claim(may_join=config.join_token is not None, expected_node=config.expect_node)
     with ExitStack() as parts:

@@ -121,7 +121,11 @@ class DiskVolume:
             state = VolumeState.OK
         with self._used_lock:
             used = self._used_bytes
-        return Usage(space.capacity_bytes, used, space.free_bytes, self._filesystem_id, state)
+        return Usage(space.capacity_bytes, used, space.free_bytes, self._filesystem_id, state, self.health.verified)
+
+    def registered(self) -> None:
+        """Forget that the volume was verified: the next failure needs a pass of its own."""
+        self.health.forget_verified()
 
     def inventory(self, prefix: int) -> Iterator[InventoryItem]:
         """Read the headers of one directory."""

@@ -162,6 +162,7 @@ class MasterLink:
         except BaseException:
             channel.close()
             raise
+        self._volume.registered()
         self._channel = channel
         self._heartbeat_seconds = reply.heartbeat_seconds
         log.info(
@@ -187,6 +188,7 @@ class MasterLink:
             free_bytes=usage.free_bytes,
             filesystem_id=usage.filesystem_id,
             volume_state=usage.state,
+            volume_verified=usage.verified,
             highest_epoch=self._heard.epoch,
             highest_commit_seq=self._heard.commit_seq,
         )

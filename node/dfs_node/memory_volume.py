@@ -95,6 +95,9 @@ class MemoryVolume:
                 state = VolumeState.FULL if is_full(self._capacity_bytes, free) else VolumeState.OK
         return Usage(self._capacity_bytes, used, free, self._filesystem_id, state)
 
+    def registered(self) -> None:
+        """Nothing had to be told."""
+
     def inventory(self, prefix: int) -> Iterator[InventoryItem]:
         """A snapshot; `stored_at_ms` is not kept."""
         with self._lock:

@@ -41,6 +41,8 @@ class Usage:
     free_bytes: int
     filesystem_id: str
     state: VolumeState
+    #: A full pass has cleared a failure, and no master was told so yet.
+    verified: bool = False
 
 
 class ChunkWriter(Protocol):
@@ -136,6 +138,10 @@ class Volume(Protocol):
             ChunkCorruptError: the header cannot be trusted, so nothing is known of its generation.
             VolumeFailedError: an I/O error.
         """
+        ...
+
+    def registered(self) -> None:
+        """A master accepted the volume as `usage` described it: what it had to be told once is told."""
         ...
 
     def usage(self) -> Usage:

@@ -8,13 +8,15 @@ import errno
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dfs_runtime.files import fsync_directory, write_atomically
 from dfs_wire.errors import BusyError, NoSpaceError, VolumeFailedError
 
 MARKER = "failed"
+#: There from a full verifying pass until a master was told of it: only that clears what the master remembers.
+VERIFIED = "verified"
 
 #: The disk or a quota is full; what was written so far is thrown away, and the disk is well.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -29,6 +31,7 @@ class VolumeHealth:
 
     def __init__(self, volume: Path) -> None:
         self._marker = volume / MARKER
+        self._verified = volume / VERIFIED
         self._lock = threading.Lock()
         self._reason = self._read_marker()
 
@@ -67,12 +70,25 @@ class VolumeHealth:
         """A full verifying pass found every chunk in order.
 
         Raises:
-            OSError: the marker cannot be removed.
+            OSError: the markers cannot be changed.
         """
+        write_atomically(self._verified, b"")
         self._marker.unlink(missing_ok=True)
         fsync_directory(self._marker.parent)
         with self._lock:
             self._reason = None
+
+    @property
+    def verified(self) -> bool:
+        """Whether a pass cleared the volume and no master knows yet."""
+        return self.reason is None and self._verified.exists()
+
+    def forget_verified(self) -> None:
+        """A master knows. The file may stay if it cannot be removed: then the next master hears it again."""
+        if self._verified.exists():
+            with suppress(OSError):
+                self._verified.unlink()
+                fsync_directory(self._verified.parent)
 
     @contextmanager
     def guard(self, doing: str, *, harmless: frozenset[int] = FULL) -> Iterator[None]:

@@ -64,6 +64,9 @@ class FaultyVolume:
         self.fire("usage")
         return self.inner.usage()
 
+    def registered(self) -> None:
+        self.inner.registered()
+
     def inventory(self, prefix: int) -> Iterator[InventoryItem]:
         return self.inner.inventory(prefix)
 

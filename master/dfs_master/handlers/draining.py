@@ -46,10 +46,15 @@ class DrainHandlers:
         def released(result: int | DfsError) -> None:
             if isinstance(result, DfsError):
                 respond(result)
-            elif result > 0:
-                cluster.committer.submit(ReleaseCopies(request.node_id), released)
-            else:
-                cluster.committer.submit(RemoveNode(request.node_id), removed)
+                return
+            step = ReleaseCopies(request.node_id) if result > 0 else None
+            try:
+                if step is not None:
+                    cluster.committer.submit(step, released)
+                else:
+                    cluster.committer.submit(RemoveNode(request.node_id), removed)
+            except DfsError as error:
+                respond(error)  # too much waits: nothing is lost, the caller may ask again
 
         def removed(result: DfsError | None) -> None:
             if isinstance(result, DfsError):

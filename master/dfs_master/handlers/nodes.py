@@ -49,6 +49,7 @@ class NodeHandlers:
             used_bytes=request.used_bytes,
             filesystem_id=request.filesystem_id,
             volume_state=request.volume_state,
+            volume_verified=request.volume_verified,
             first_is_live=not first and cluster.registry.is_held(request.node_id, session),
         )
 

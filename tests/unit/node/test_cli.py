@@ -62,6 +62,7 @@ def test_verify_prints_and_clears(
     assert run(monkeypatch, "verify", "--volume", tmp_path) == 0
     assert capsys.readouterr().out == "1 chunks, 70000 bytes, 0 bad; the volume is trusted again\n"
     assert not (tmp_path / "failed").exists()
+    assert DiskVolume(tmp_path, WrappedDisk()).usage().verified
     assert run(monkeypatch, "verify", "--volume", tmp_path, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"chunks": 1, "bytes": 70_000, "bad": [], "cleared": False}
 

@@ -116,6 +116,23 @@ def test_a_first_join_keeps_what_the_master_gave(setup: Setup) -> None:
     assert setup.time.now_ms() == setup.clock.wall_ms()
 
 
+def test_a_verified_volume_is_announced_once(tmp_path: Path) -> None:
+    """The master that registers it knows then; a refused registration leaves the word for the next try."""
+    for name in ("volume", "identity"):
+        (tmp_path / name).mkdir()
+    volume = DiskVolume(tmp_path / "volume", WrappedDisk())
+    volume.health.fail("fsync: Input/output error")
+    volume.health.clear()
+    setup = Setup(tmp_path / "identity", volume)
+    setup.master.refuse_register = UnavailableError("not now")
+    setup.link.step()
+    setup.master.refuse_register = None
+    setup.link.step()
+    setup.restart()
+    setup.link.step()
+    assert [register.volume_verified for register in setup.master.registers] == [True, True, False]
+
+
 def test_the_number_is_durable_before_the_master_hears_it(setup: Setup) -> None:
     """A registration whose answer is lost still counts: the next one is higher."""
     setup.link.step()
@@ -282,7 +299,7 @@ def test_leaving_is_announced(setup: Setup) -> None:
 def test_the_state_of_the_volume_is_told(tmp_path: Path) -> None:
     """A failed volume is reported with registration and heartbeats."""
     volume = MemoryVolume()
-    setup = Setup(tmp_path, volume)
+    setup = Setup(tmp_path / "identity", volume)
     setup.link.step()
     volume.fail("fsync")
     setup.link.step()

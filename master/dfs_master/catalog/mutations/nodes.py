@@ -17,7 +17,8 @@ class RegisterNode(Mutation[NodeRow]):
     """A node takes up service, or is refused: one volume is one identity.
 
     `node_id` 0 is a first join. `first_is_live`: the node of that id is still being heard from, under its recorded
-    registration. A volume that failed stays failed over registrations, a draining node stays draining.
+    registration. A volume that failed stays failed over registrations until it was verified, a draining node stays
+    draining.
     """
 
     node_id: int
@@ -30,6 +31,7 @@ class RegisterNode(Mutation[NodeRow]):
     used_bytes: int
     filesystem_id: str = ""
     volume_state: str = VolumeState.OK
+    volume_verified: bool = False
     first_is_live: bool = False
 
     def apply(self, context: Context) -> NodeRow | ConflictError:
@@ -106,7 +108,7 @@ class RegisterNode(Mutation[NodeRow]):
             raise ConflictError(f"node {other.id} has the name {self.name}; give this one another")
 
     def _accept(self, context: Context, before: NodeRow) -> NodeRow:
-        volume_state = _volume_state(before, self.volume_state)
+        volume_state = self.volume_state if self.volume_verified else _volume_state(before, self.volume_state)
         row = before._replace(
             name=self.name,
             address=self.address,

@@ -110,6 +110,15 @@ def test_a_failed_volume_stays_failed_over_registrations(store: Store) -> None:
     assert store.one("SELECT volume_state FROM nodes WHERE id = ?", first.id) == "failed"
 
 
+def test_a_verified_volume_is_trusted_again(store: Store) -> None:
+    """Only a full pass clears what is on record, and a volume that fails anew is failed."""
+    first = store.do(register("bad", volume_state="failed"))
+    again = store.do(register("bad", node_id=first.id, registration=2, volume_verified=True))
+    assert (again.state, again.volume_state) == ("live", "ok")
+    anew = store.do(register("bad", node_id=first.id, registration=3, volume_state="failed", volume_verified=True))
+    assert (anew.state, anew.volume_state) == ("failed", "failed")
+
+
 def test_a_draining_node_goes_on_draining(store: Store) -> None:
     """Whoever restarts it did not cancel that."""
     store.execute("UPDATE nodes SET state = 'draining' WHERE id = 1")
