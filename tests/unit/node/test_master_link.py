@@ -299,7 +299,7 @@ def test_leaving_is_announced(setup: Setup) -> None:
 def test_the_state_of_the_volume_is_told(tmp_path: Path) -> None:
     """A failed volume is reported with registration and heartbeats."""
     volume = MemoryVolume()
-    setup = Setup(tmp_path / "identity", volume)
+    setup = Setup(tmp_path, volume)
     setup.link.step()
     volume.fail("fsync")
     setup.link.step()
