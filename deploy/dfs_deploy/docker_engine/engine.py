@@ -100,12 +100,13 @@ class DockerEngine:
         states = {role: state for role, state in states.items() if role in spec.roles}
         # The keys are kept last: a master without them was not made to its end.
         initialised = volume_name(spec.name, MASTER) in volumes and self._store.paths(spec.name).credentials.exists()
-        joined = (node.name for node in spec.nodes if volume_name(spec.name, node.name) in volumes)
+        # Only a cluster without a master asks whether a node has joined: somebody may have made volumes for it before.
+        there = [node.name for node in spec.nodes if not initialised and volume_name(spec.name, node.name) in volumes]
         return Found(
             master_initialised=initialised,
             running=frozenset(role for role, state in states.items() if state == "running"),
             stuck=frozenset(role for role, state in states.items() if state in _STUCK),
-            joined=frozenset() if initialised else frozenset(joined),
+            joined=frozenset(role for role in there if self._volume_has_joined(spec, role)),
         )
 
     def _own_containers(self, spec: ClusterSpec) -> list[FoundContainer]:
@@ -203,12 +204,13 @@ class DockerEngine:
         self._sdk.start(wanted.name)
 
     @contextmanager
-    def _helper(self, spec: ClusterSpec, role: str) -> Iterator[str]:
+    def _helper(self, spec: ClusterSpec, role: str, *, start: bool = True) -> Iterator[str]:
         """The name of a container that waits over a role's volume, there for as long as the block runs."""
         helper = helper_container(spec, role, image=self._image, home=self._home, mark=secrets.token_hex(4))
         try:
-            self._sdk.create(helper, restart=False, health=False, temporary=True)
-            self._sdk.start(helper.name)
+            self._sdk.create(helper, restart=False, health=False, temporary=start)
+            if start:
+                self._sdk.start(helper.name)
             yield helper.name
         finally:
             self._sdk.remove(helper.name)
@@ -236,6 +238,10 @@ class DockerEngine:
         """Remove a node's container and volume."""
         self._sdk.remove(container_name(spec.name, node.name))
         self._sdk.remove_volume(volume_name(spec.name, node.name))
+
+    def _volume_has_joined(self, spec: ClusterSpec, role: str) -> bool:
+        with self._helper(spec, role, start=False) as helper:
+            return self._has_joined(helper)
 
     def _has_joined(self, container: str) -> bool:
         try:
