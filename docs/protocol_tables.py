@@ -171,7 +171,7 @@ def enums() -> str:
 
 
 def _members(wanted: Callable[[object], bool]) -> list[tuple[str, typing.Any]]:
-    return [(name, kind) for name, kind in inspect.getmembers(m, wanted) if kind.__module__ == m.__name__]
+    return [(name, kind) for name, kind in inspect.getmembers(m, wanted) if kind.__module__.startswith(m.__name__)]
 
 
 def errors() -> str:

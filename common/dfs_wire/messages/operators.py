@@ -1,0 +1,63 @@
+"""The cluster as a whole, and letting nodes go."""
+
+from dfs_wire.messages.base import Header, Item
+
+
+class Status(Header, frozen=True, kw_only=True):
+    """The cluster at a glance. Reply body: list of `NodeInfo`."""
+
+
+class StatusReply(Header, frozen=True, kw_only=True):
+    """Counts over current versions. `unreadable`: files with a chunk that no reachable node holds."""
+
+    cluster_id: str
+    state: str
+    epoch: int
+    software: str
+    files: int
+    bytes: int
+    under_replicated: int
+    unreadable: int
+    copies: int
+
+
+class NodeInfo(Item, frozen=True):
+    """One node as the master sees it."""
+
+    id: int
+    name: str
+    address: str
+    public_address: str
+    zone: str
+    state: str
+    capacity_bytes: int
+    used_bytes: int
+    last_seen_at_ms: int
+    registered_at_ms: int
+
+
+class DrainNode(Header, frozen=True, kw_only=True):
+    """Put no new data on a node and move its copies to others; or, with `cancel`, stop that."""
+
+    node_id: int
+    cancel: bool = False
+
+
+class DrainProgress(Header, frozen=True, kw_only=True):
+    """How far is the draining of a node?"""
+
+    node_id: int
+
+
+class DrainProgressReply(Header, frozen=True, kw_only=True):
+    """Chunks that have too few copies elsewhere, and their bytes. With none left the node may go."""
+
+    state: str
+    chunks_left: int
+    bytes_left: int
+
+
+class RemoveNode(Header, frozen=True, kw_only=True):
+    """Forget a drained node. Refused while any chunk needs its copy there."""
+
+    node_id: int

@@ -1,0 +1,43 @@
+"""Leave to store or read, and a node's word that a chunk is durable."""
+
+from dfs_wire.messages.base import Item
+
+
+class Hop(Item, frozen=True):
+    """One node of a write ticket's chain. `address` is outside the MAC: it differs by address set."""
+
+    node_id: int
+    address: str
+    mac: bytes
+
+
+class WriteTicket(Item, frozen=True):
+    """Leave to store one chunk on the nodes of `hops`, in that order; one MAC per hop."""
+
+    digest: bytes
+    size: int
+    generation: int
+    expires_at_ms: int
+    nonce: bytes
+    hops: list[Hop]
+
+
+class ReadTicket(Item, frozen=True):
+    """Leave to read one chunk from one node."""
+
+    digest: bytes
+    node_id: int
+    expires_at_ms: int
+    mac: bytes
+
+
+class Receipt(Item, frozen=True):
+    """A node's statement that a chunk is durable on its volume."""
+
+    node_id: int
+    digest: bytes
+    size: int
+    generation: int
+    stored_at_ms: int
+    expires_at_ms: int
+    mac: bytes
