@@ -70,11 +70,13 @@ class Connection:
         self._stream = FrameStream(transport)
         self._session = session
         self._services = services
+        #: A request is being served: who stops the listener gives it time to end.
+        self.busy = False
         #: A reply is on its way: what fails now cannot be told in a frame any more, which would stand inside it.
         self._replying = False
 
-    def run(self) -> None:
-        """Serve requests until the peer ends or the connection cannot be trusted any more.
+    def run(self, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Serve requests until the peer ends, or the connection cannot be trusted any more, or all are to stop.
 
         Raises:
             DfsError: why the connection ended, where it did not end in good order.
@@ -83,9 +85,11 @@ class Connection:
         self._transport.set_deadline(HELLO_SECONDS, in_all=True)
         while (found := self._next_request()) is not None:
             head, header = found
+            self.busy = True
             self._transport.set_deadline(STREAM_SECONDS_BY_HOP[0])
-            if not self._answer(head, header):
+            if not self._answer(head, header) or stopping():
                 return
+            self.busy = False
             self._transport.set_deadline(IDLE_SECONDS)
 
     def _next_request(self) -> tuple[FrameHead, bytes] | None:

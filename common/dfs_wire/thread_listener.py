@@ -17,7 +17,9 @@ from dfs_wire.verbs import Server
 
 log = logging.getLogger(__name__)
 
-_STOP_SECONDS = 8.0
+#: Requests under way when the listener stops are given this long; then their connections are closed.
+DRAIN_SECONDS = 5.0
+_STOP_SECONDS = 2.0
 
 
 class ThreadListener:
@@ -37,7 +39,7 @@ class ThreadListener:
         self._services = Services(server, handlers, chunks, hello)
         self._connections_max = connections_max
         self._lock = threading.Lock()
-        self._connections: dict[Transport, threading.Thread] = {}
+        self._connections: dict[Transport, tuple[Connection, threading.Thread]] = {}
         self._stopping = threading.Event()
         self._listening = listen(address)
         self._acceptor = threading.Thread(target=self._accept, name="accept", daemon=True)
@@ -53,7 +55,7 @@ class ThreadListener:
         self._acceptor.start()
 
     def stop(self) -> None:
-        """Accept no more, close all connections, wait for their threads."""
+        """Accept no more, let requests under way end, close all connections, wait for their threads."""
         self._stopping.set()
         with suppress(OSError):  # not accepting any more
             # A shutdown wakes the thread in accept; a close alone would not.
@@ -63,11 +65,15 @@ class ThreadListener:
         self._listening.close()
         with self._lock:
             open_now = dict(self._connections)
-        for transport in open_now:
-            transport.close()
-        deadline = Deadline(SystemClock(), _STOP_SECONDS)
-        for thread in open_now.values():
-            thread.join(deadline.remaining())
+        for transport, (connection, _) in open_now.items():
+            if not connection.busy:
+                transport.close()
+        for seconds in (DRAIN_SECONDS, _STOP_SECONDS):
+            deadline = Deadline(SystemClock(), seconds)
+            for _, thread in open_now.values():
+                thread.join(deadline.remaining())
+            for transport in open_now:
+                transport.close()
 
     def _accept(self) -> None:
         while not self._stopping.is_set():
@@ -83,21 +89,24 @@ class ThreadListener:
             self._admit(Transport(connected, format_address(*peer[:2])))
 
     def _admit(self, transport: Transport) -> None:
-        thread = threading.Thread(target=self._serve, args=(transport,), name=f"serve-{transport.peer}", daemon=True)
+        session = Session(transport.peer)
+        connection = Connection(transport, session, self._services)
+        thread = threading.Thread(
+            target=self._serve, args=(transport, session, connection), name=f"serve-{transport.peer}", daemon=True
+        )
         with self._lock:
             full = len(self._connections) >= self._connections_max
             if not full:
-                self._connections[transport] = thread
+                self._connections[transport] = connection, thread
         if full:
             log.warning("too many connections", extra={"peer": transport.peer})
             transport.close()
             return
         thread.start()
 
-    def _serve(self, transport: Transport) -> None:
-        session = Session(transport.peer)
+    def _serve(self, transport: Transport, session: Session, connection: Connection) -> None:
         try:
-            Connection(transport, session, self._services).run()
+            connection.run(self._stopping.is_set)
         except UnavailableError as error:
             log.debug("connection lost", extra={"peer": transport.peer, "reason": error.message})
         except DfsError as error:

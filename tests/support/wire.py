@@ -39,6 +39,8 @@ class DictionaryNode:
 
     def __init__(self) -> None:
         self.chunks: dict[bytes, bytes] = {}
+        #: Stops the listener that serves this node.
+        self.stop: Callable[[], None] = lambda: None
         #: From this offset of a reply on, reading fails.
         self.break_reads_after: int | None = None
 
@@ -98,6 +100,7 @@ def dictionary_node(*, connections_max: int = 64) -> Iterator[tuple[str, Diction
     listener = ThreadListener(
         "127.0.0.1:0", handlers=HANDLERS, chunks=node, hello=_hello, connections_max=connections_max
     )
+    node.stop = listener.stop
     listener.start()
     try:
         yield listener.address, node

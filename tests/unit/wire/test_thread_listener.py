@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 
 import pytest
 from tests.support.raw_peer import greeted_peer
@@ -237,3 +238,21 @@ def test_a_reply_in_place_of_a_request() -> None:
         peer.send(encode_head(Kind.GO_ON, 2, 1, b"\x80", 0) + b"\x80")
         assert peer.error().code == "protocol"
         assert peer.at_end()
+
+
+def test_stop_lets_a_chunk_arrive() -> None:
+    """A put under way when the listener stops is finished and answered; an idle connection ends at once."""
+    with dictionary_node() as (address, node):
+        dialer = SocketDialer()
+        idle, channel = dialer.dial(address, hello_for(address)), dialer.dial(address, hello_for(address))
+        stream = channel.put(m.PutChunk(ticket=ticket_for(LARGE)))
+        stream.write(LARGE[:1_000_000])
+        stopper = threading.Thread(target=node.stop)
+        stopper.start()
+        poll_for(lambda: not idle.usable())
+        stream.write(LARGE[1_000_000:])
+        assert len(stream.finish().receipts) == 1
+        stopper.join()
+        assert not channel.usable()
+        for each in (idle, channel):
+            each.close()
