@@ -198,7 +198,18 @@ def test_completion_scripts(dfs: Run, capsys: pytest.CaptureFixture[str], shell:
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, "node list", "db show", "db backup", "profile export", "profile import", "image base", "image build", "export compose"]
+    "command",
+    [
+        *COMMANDS,
+        "node list",
+        "db show",
+        "db backup",
+        "profile export",
+        "profile import",
+        "image base",
+        "image build",
+        "export compose",
+    ],
 )
 def test_every_command_has_help_and_json(dfs: Run, capsys: pytest.CaptureFixture[str], command: str) -> None:
     """And is described in the operations document."""
