@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dfs_deploy.engine import Engine
 from dfs_deploy.state import StateStore
 from dfs_runtime.clock import Clock
+from dfs_wire.errors import DfsError
 
 if TYPE_CHECKING:
     from dfs_deploy.docker_engine.engine import DockerEngine
@@ -61,6 +62,20 @@ class Engines(Mapping[str, Engine]):
     def __len__(self) -> int:
         return len(self._makers)
 
+    def for_new_clusters(self) -> str:
+        """What `--engine auto` means: `docker` where an engine answers and an image is there or can be made."""
+        from dfs_deploy.docker_engine.sdk import DockerSdk
+
+        if not DockerSdk.answers():
+            return "process"
+        try:
+            self.images.ensure()
+        except DfsError as error:
+            self._say(f"A Docker Engine answers, but no image can be made for it: {error.message}")
+            self._say("The cluster runs as local processes instead, for life; `--engine docker` would insist.")
+            return "process"
+        return "docker"
+
     @cached_property
     def images(self) -> "ImageBuilder":
         """What makes images for the Docker Engine.
@@ -93,10 +108,3 @@ class Engines(Mapping[str, Engine]):
         from dfs_deploy.process_engine import ProcessEngine
 
         return ProcessEngine(self._store, self._home, self._clock, environ=self._environ)
-
-
-def engine_for_new_clusters() -> str:
-    """What `--engine auto` means: `docker` where an engine answers, else `process`."""
-    from dfs_deploy.docker_engine.sdk import DockerSdk
-
-    return "docker" if DockerSdk.answers() else "process"

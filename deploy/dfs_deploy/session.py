@@ -53,7 +53,6 @@ class Session:
         """What changes clusters."""
         from dfs_deploy.client_health import ClientHealth
         from dfs_deploy.cluster import Operator
-        from dfs_deploy.engines import engine_for_new_clusters
         from dfs_deploy.profiles import ProfileBook
         from dfs_deploy.run import Surroundings
         from dfs_runtime.clock import SystemClock
@@ -67,7 +66,7 @@ class Session:
             clock=clock,
             progress=self._progress_line,
         )
-        return Operator(around, self.engines, port_is_free, engine_for_new_clusters)
+        return Operator(around, self.engines, port_is_free, self.engines.for_new_clusters)
 
     @cached_property
     def engines(self) -> "Engines":

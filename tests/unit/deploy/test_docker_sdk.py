@@ -1,6 +1,7 @@
 """The border to the Docker SDK: foreign errors become ours, and what the engine says is read rightly."""
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from requests.exceptions import ConnectionError as NoConnectionError
 from dfs_deploy.docker_engine import sdk as sdk_module
 from dfs_deploy.docker_engine.follow import follow_containers, lines_of
 from dfs_deploy.docker_engine.sdk import DockerSdk, translated
-from dfs_deploy.engines import Engines, engine_for_new_clusters
+from dfs_deploy.engines import Engines
 from dfs_deploy.process_engine import ProcessEngine
 from dfs_deploy.state import StateStore
 from dfs_runtime.clock import ManualClock
@@ -57,20 +58,49 @@ def test_foreign_errors_become_ours(foreign: Exception, ours: type[DfsError], wo
     assert words in str(caught.value)
 
 
-def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+class Images:
+    """Makes an image, or cannot."""
+
+    def __init__(self, error: DfsError | None = None) -> None:
+        self.error = error
+
+    def ensure(self) -> str:
+        if self.error is not None:
+            raise self.error
+        return "dfs:1"
+
+
+def engines(directory: Path, said: list[str], images: Images) -> Engines:
+    """Engines whose images are these."""
+    clock = ManualClock()
+    made = Engines(StateStore(directory, clock), directory, clock, {}, progress=said.append, say=said.append)
+    made.__dict__["images"] = images
+    return made
+
+
+def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`connect` says what to do, and `auto` means processes."""
     monkeypatch.setattr(sdk_module.docker, "from_env", raising(DockerException("no socket")))
     with pytest.raises(UnavailableError, match="--engine process"):
         DockerSdk.connect()
-    assert engine_for_new_clusters() == "process"
+    assert engines(tmp_path, [], Images()).for_new_clusters() == "process"
 
 
-def test_an_engine_that_answers_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_without_an_image_is_not_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`auto` never fails for want of an image: it says so, and means processes."""
+    client = SimpleNamespace(ping=lambda: True, close=lambda: None)
+    monkeypatch.setattr(sdk_module.docker, "from_env", lambda timeout: client)
+    said: list[str] = []
+    assert engines(tmp_path, said, Images(UnavailableError("Install mmdebstrap."))).for_new_clusters() == "process"
+    assert "Install mmdebstrap." in said[0]
+
+
+def test_an_engine_that_answers_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """And let go of after the question."""
     closed: list[bool] = []
     client = SimpleNamespace(ping=lambda: True, close=lambda: closed.append(True))
     monkeypatch.setattr(sdk_module.docker, "from_env", lambda timeout: client)
-    assert engine_for_new_clusters() == "docker"
+    assert engines(tmp_path, [], Images()).for_new_clusters() == "docker"
     assert closed == [True]
 
 
