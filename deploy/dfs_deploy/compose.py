@@ -28,7 +28,6 @@ def compose_file(cluster: str, layout: Layout) -> str:
         # The master answers the line protocol to this gateway only.
         network["ipam"] = {"config": [{"subnet": layout.subnet, "gateway": layout.gateway}]}
     content = {
-        "name": f"dfs-{cluster}",
         "services": {each.labels[LABEL_ROLE]: _service(each) for each in layout.containers},
         "networks": {"cluster": network},
         "volumes": {each.labels[LABEL_ROLE]: {"external": True, "name": each.volume} for each in layout.containers},

@@ -85,7 +85,7 @@ def test_a_compose_file_says_all_that_the_engine_is_told() -> None:
     )
     text = compose_file("demo", layout)
     body = [line for line in text.splitlines() if not line.startswith("#")]
-    assert body[:3] == ['name: "dfs-demo"', "services:", "  master:"]
+    assert body[:2] == ["services:", "  master:"]
     assert text.count("read_only: true") == 2
     assert text.count(f'user: "{USER}"') == 2
     assert text.count('- "no-new-privileges:true"') == 2
