@@ -85,6 +85,11 @@ class KillRun:
 
     def at_step(self, victim: str, call: str, when: int) -> None:
         """Let the victim die as it makes a system call for the `when`th time."""
+        if victim in self.cluster.nodes:
+            # Every node must get chunks: all are there, and this client holds nothing against any of them.
+            self.cluster.await_live()
+            self._worker.kill()
+            self._worker.start()
         daemon = self._worker if victim == "client" else self.cluster.daemons[victim]
         batch = self._batch(f"{victim}-{call}")
         inject = ("-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={when}")
@@ -119,8 +124,11 @@ class KillRun:
             if not self._worker.alive:
                 self._worker.reap()
             self._worker.start()
+        elif victim == "master":
+            self.cluster.master.start()
+            assert self._worker.finish(seconds=BATCH_SECONDS), "the client died of it"
         else:
-            self.cluster.daemons[victim].start()
+            self.cluster.revive(victim)
             assert self._worker.finish(seconds=BATCH_SECONDS), "the client died of it"
 
     def _judge(self, victim: str, batch: Sequence[Upload]) -> None:
@@ -170,6 +178,8 @@ class KillRun:
 @contextmanager
 def kill_run(root: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[KillRun]:
     """A cluster with a client; after the block everything is restarted, read and judged."""
+    with capsys.disabled():
+        print(f"\nDFS_KILL_POINTS={POINTS} DFS_SEED={SEED}")
     with FaultCluster(root) as cluster:
         cluster.start()
         worker = UploadProcess(cluster)
@@ -182,7 +192,7 @@ def kill_run(root: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[KillRun
         run.finish()
         found = examine(cluster)
         with capsys.disabled():
-            print(f"\n{run.tally}; oracle: {found.copies} good copies of {found.files} files")
+            print(f"{run.tally}; oracle: {found.copies} good copies of {found.files} files")
         tally = run.tally
         assert (tally.lost, tally.half_visible, tally.duplicates, tally.refused) == ([], [], [], [])
         assert found.faults == []
