@@ -30,20 +30,31 @@ SECONDS = 300
 MakeCluster = Callable[..., DockerCluster]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Containers take longer than anything else."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.timeout(SECONDS, func_only=True))
+_left_out: list[pytest.Item] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Containers take longer than anything else, and without an engine there are none."""
+    ours = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    for item in ours:
+        item.add_marker(pytest.mark.timeout(SECONDS, func_only=True))
+    if ours and not is_ci() and not engine_answers():
+        _left_out.extend(ours)
+        items[:] = [item for item in items if item not in ours]
+        config.hook.pytest_deselected(items=ours)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what was left out."""
+    if _left_out:
+        terminalreporter.write_line(f"SKIPPED [{len(_left_out)}] tests/e2e: no Docker Engine answers", yellow=True)
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     """The Docker Engine, rid of what killed runs of these tests left."""
     if not engine_answers():
-        if is_ci():
-            pytest.fail("no Docker Engine answers; .ci/engine starts one")
-        pytest.skip("no Docker Engine answers")
+        pytest.fail("no Docker Engine answers; .ci/engine starts one")
     with closing(docker.from_env(timeout=120)) as client:
         for home in homes_of_dead_runs(client):
             remove_by_home(client, home)

@@ -5,6 +5,8 @@ import json
 import os
 import socket
 import sqlite3
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from tests.e2e.conftest import MakeCluster
 from tests.support.docker_cluster import DockerCluster
 
 ROLES = ("master", "node-1", "node-2", "node-3")
+USABLE_SECONDS = 15
 
 
 def lines(text: str) -> list[dict[str, object]]:
@@ -144,6 +147,23 @@ def assert_stored(cluster: DockerCluster, contents: dict[str, bytes], scratch: P
         for path, content in contents.items():
             dfs.download(path, scratch / "back", force=True)
             assert (scratch / "back").read_bytes() == content, path
+
+
+def test_with_the_image_there_a_cluster_is_usable_within_15_seconds(
+    make_cluster: MakeCluster, record_property: Callable[[str, object], None]
+) -> None:
+    """The better of two tries: the machine may be busy with something else."""
+    seconds = []
+    for _ in range(2):
+        cluster = make_cluster(deploy=False)
+        began = time.monotonic()
+        cluster.deploy("--nodes", "3")
+        seconds.append(time.monotonic() - began)
+        cluster.close()
+        if seconds[-1] < USABLE_SECONDS:
+            break
+    record_property("seconds_to_a_usable_cluster", round(min(seconds), 1))
+    assert min(seconds) < USABLE_SECONDS
 
 
 def test_destroy_keeps_the_volumes_and_deploy_brings_the_cluster_back(
