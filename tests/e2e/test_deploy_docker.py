@@ -11,10 +11,12 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.e2e.conftest import MakeCluster
-from tests.support.docker_cluster import DockerCluster
+from tests.support.docker_cluster import DockerCluster, is_ci
 
 ROLES = ("master", "node-1", "node-2", "node-3")
 USABLE_SECONDS = 15
+#: A CI machine may be busy with others: there the figure is recorded, and only a gross failure stops anybody.
+USABLE_SECONDS_CI = 60
 
 
 def lines(text: str) -> list[dict[str, object]]:
@@ -153,6 +155,7 @@ def test_with_the_image_there_a_cluster_is_usable_within_15_seconds(
     make_cluster: MakeCluster, record_property: Callable[[str, object], None]
 ) -> None:
     """The better of two tries: the machine may be busy with something else."""
+    limit = USABLE_SECONDS_CI if is_ci() else USABLE_SECONDS
     seconds = []
     for _ in range(2):
         cluster = make_cluster(deploy=False)
@@ -160,10 +163,11 @@ def test_with_the_image_there_a_cluster_is_usable_within_15_seconds(
         cluster.deploy("--nodes", "3")
         seconds.append(time.monotonic() - began)
         cluster.close()
-        if seconds[-1] < USABLE_SECONDS:
+        if seconds[-1] < limit:
             break
     record_property("seconds_to_a_usable_cluster", round(min(seconds), 1))
-    assert min(seconds) < USABLE_SECONDS
+    print(f"usable after {min(seconds):.1f} s")
+    assert min(seconds) < limit
 
 
 def test_destroy_keeps_the_volumes_and_deploy_brings_the_cluster_back(
