@@ -67,7 +67,7 @@ class Connection:
 
     def __init__(self, transport: Transport, session: Session, services: Services) -> None:
         self._transport = transport
-        self._stream = FrameStream(transport)
+        self._stream = FrameStream(transport, header_bytes_max=HEADER_BYTES_MAX_BEFORE_HELLO)
         self._session = session
         self._services = services
         #: A request is being served: who stops the listener gives it time to end.
@@ -81,7 +81,6 @@ class Connection:
         Raises:
             DfsError: why the connection ended, where it did not end in good order.
         """
-        self._stream.header_bytes_max = HEADER_BYTES_MAX_BEFORE_HELLO
         self._transport.set_deadline(HELLO_SECONDS, in_all=True)
         while (found := self._next_request()) is not None:
             head, header = found
@@ -152,7 +151,7 @@ class Connection:
         reply = self._services.hello(self._session, request)
         self._session.role = request.role
         self._session.address_set = request.address_set
-        self._stream.header_bytes_max = HEADER_BYTES_MAX
+        self._stream.take_headers_up_to(HEADER_BYTES_MAX)
         return reply
 
     def _reply(self, head: FrameHead, answer: Answer[Header]) -> None:

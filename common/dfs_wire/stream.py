@@ -8,8 +8,6 @@ from dfs_wire.limits import HEADER_BYTES_MAX, LIST_BODY_BYTES_MAX
 from dfs_wire.messages import Header
 from dfs_wire.transport import Transport
 
-_AHEAD_BYTES = FIXED_BYTES + HEADER_BYTES_MAX
-
 
 class FrameStream:
     """Both directions of one connection. Used by one thread at a time.
@@ -17,13 +15,21 @@ class FrameStream:
     The body of a frame must be read to its end (`read_list`, or `read_body_into` until 0) before the next head.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, header_bytes_max: int = HEADER_BYTES_MAX) -> None:
         self.transport = transport
-        self.header_bytes_max = HEADER_BYTES_MAX
+        self.header_bytes_max = header_bytes_max
         self.body_left = 0
-        self._ahead = memoryview(bytearray(_AHEAD_BYTES))
+        self._ahead = memoryview(bytearray(FIXED_BYTES + header_bytes_max))
         self._start = 0
         self._end = 0
+
+    def take_headers_up_to(self, header_bytes_max: int) -> None:
+        """Raise the limit. Strangers start with a low one, so that a thousand of them cost little memory."""
+        rest = bytes(self._ahead[self._start : self._end])
+        self.header_bytes_max = header_bytes_max
+        self._ahead = memoryview(bytearray(FIXED_BYTES + header_bytes_max))
+        self._ahead[: len(rest)] = rest
+        self._start, self._end = 0, len(rest)
 
     def read_head(self) -> tuple[FrameHead, bytes] | None:
         """The next frame's fixed header and msgpack header; None when the peer ended between two frames.
