@@ -92,10 +92,25 @@ def read_ranges(dfs: Dfs, upload: Upload, _: Path) -> bytes:
 READERS = [read_whole, read_stream, read_ranges]
 
 
+@pytest.fixture(scope="module")
+def damaged(
+    cluster: FaultCluster, dfs: Dfs, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Upload, str, str]]:
+    """A file for each kind of damage, read once: while one test waits for a finding, the others' come in as well."""
+    files = {kind: damage_one_copy(cluster, dfs, kind) for kind in DAMAGES}
+    scratch = tmp_path_factory.mktemp("read")
+    for upload, _, _ in files.values():
+        for reader in READERS:
+            assert reader(dfs, upload, scratch) == upload.content()
+    return files
+
+
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_a_bad_copy_is_not_given_out_and_reported(cluster: FaultCluster, dfs: Dfs, tmp_path: Path, kind: str) -> None:
+def test_a_bad_copy_is_not_given_out_and_reported(
+    cluster: FaultCluster, dfs: Dfs, tmp_path: Path, damaged: dict[str, tuple[Upload, str, str]], kind: str
+) -> None:
     """One copy is bad: every way to read gives the right bytes, an event names it, and it does not count any more."""
-    upload, node, digest = damage_one_copy(cluster, dfs, kind)
+    upload, node, digest = damaged[kind]
     content = upload.content()
 
     def noticed() -> bool:

@@ -3,12 +3,12 @@
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.client_command import client_environment, run_client
-from tests.support.faults import MIB, STOP_SECONDS, FaultCluster
+from tests.support.client_command import client_environment
+from tests.support.faults import MIB, FaultCluster
 from tests.support.history import Upload
 from tests.support.oracle import examine, temporary_files
 from tests.support.polling import poll_for
@@ -59,6 +59,18 @@ def all_read_back(dfs: Dfs, uploads: list[Upload], scratch: Path) -> bool:
 def chunk_files(cluster: FaultCluster, node: str) -> set[str]:
     """The names of all chunks in a volume."""
     return {path.name for path in (cluster.volumes[node] / "chunks").glob("??/" + "?" * 64)}
+
+
+@contextmanager
+def uploading(cluster: FaultCluster, upload: Upload, scratch: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A client that stores a file meanwhile; it is gone after the block."""
+    command = [*program_command("dfs-client"), "upload", str(upload.write_to(scratch / upload.id)), upload.path]
+    client = subprocess.Popen(command, env=client_environment(cluster), stdout=subprocess.DEVNULL)
+    try:
+        yield client
+    finally:
+        client.kill()
+        client.wait()
 
 
 @pytest.mark.parametrize("call", ["fdatasync", "fsync", "pwrite64", "rename"])
@@ -117,16 +129,15 @@ def test_a_master_whose_sync_fails_acknowledges_nothing(cluster: FaultCluster, t
     """The commit's sync fails: the master ends itself, and started again it knows that file whole or not at all."""
     with cluster.client() as dfs:
         before = store_many(dfs, "before", 3)
-    with failing(cluster, "master", "fdatasync", "error=EIO:when=1"):
-        ran = run_client(cluster, "upload", "-", "/unknown", content=b"unknown", seconds=REFUSED_SECONDS)
-    assert ran.code == 5
-    assert ran.sentence
-    assert cluster.master.wait(STOP_SECONDS) == 5
+    unknown = Upload("unknown", "/unknown", 10_000)
+    with failing(cluster, "master", "fdatasync", "error=EIO:when=1"), uploading(cluster, unknown, tmp_path) as client:
+        assert cluster.master.wait(REFUSED_SECONDS) == 5
+        assert client.poll() is None, "it was told something"
     cluster.master.start()
     cluster.await_live()
     with cluster.client() as dfs:
-        assert not dfs.exists("/unknown") or dfs.open("/unknown").read() == b"unknown"
-        again = Upload("again", "/unknown", MIB)
+        assert not dfs.exists(unknown.path) or all_read_back(dfs, [unknown], tmp_path)
+        again = Upload("again", unknown.path, MIB)
         dfs.upload(again.stream(), again.path)
         assert all_read_back(dfs, [*before, again], tmp_path)
     assert examine(cluster).faults == []
@@ -135,16 +146,10 @@ def test_a_master_whose_sync_fails_acknowledges_nothing(cluster: FaultCluster, t
 def test_an_upload_outlives_a_master_whose_sync_fails(cluster: FaultCluster, tmp_path: Path) -> None:
     """Started again in time, the master acknowledges the same upload, once."""
     upload = Upload("once", "/once", MIB)
-    command = [*program_command("dfs-client"), "upload", str(upload.write_to(tmp_path / "once")), upload.path]
-    with failing(cluster, "master", "fdatasync", "error=EIO:when=1"):
-        client = subprocess.Popen(command, env=client_environment(cluster), stdout=subprocess.DEVNULL)
-        try:
-            cluster.master.wait(REFUSED_SECONDS)
-            cluster.master.start()
-            assert client.wait(REFUSED_SECONDS) == 0
-        finally:
-            client.kill()
-            client.wait()
+    with failing(cluster, "master", "fdatasync", "error=EIO:when=1"), uploading(cluster, upload, tmp_path) as client:
+        cluster.master.wait(REFUSED_SECONDS)
+        cluster.master.start()
+        assert client.wait(REFUSED_SECONDS) == 0
     with cluster.client() as dfs:
         assert all_read_back(dfs, [upload], tmp_path)
     assert len(cluster.rows("SELECT id FROM versions")) == 1
