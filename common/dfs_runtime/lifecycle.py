@@ -3,10 +3,12 @@
 import queue
 import resource
 import signal
+from contextlib import suppress
 from types import FrameType
 
 #: More than the connections that a listener accepts and the files that its requests open.
 DESCRIPTORS = 8_192
+_WAKE_SECONDS = 0.5
 
 
 class StopSignal:
@@ -40,7 +42,11 @@ class StopSignal:
         Raises:
             BaseException: the reason given to `set`.
         """
-        reason = self._asked.get()
+        while True:
+            # The kernel may give a signal to any thread, and Python runs its handler only when this one wakes up.
+            with suppress(queue.Empty):
+                reason = self._asked.get(timeout=_WAKE_SECONDS)
+                break
         if reason is not None:
             raise reason
 
