@@ -44,10 +44,10 @@ STEPS = [
     ("node-1", "rename", 1),  # durable, has no name
     ("client", "recvfrom", 1),  # an answer
     ("node-2", "fsync", 1),  # has its name, the directory is not durable
-    ("master", "sendto", 3),  # committed, not acknowledged; or a plan
+    ("master", "sendto", 8),  # committed, not acknowledged; or a plan
     ("node-3", "sendto", 1),  # durable, not acknowledged; or "go on"
     ("client", "fsync", 1),  # acknowledged, and nobody knows yet
-    ("master", "recvfrom", 3),  # asked, nothing begun
+    ("master", "recvfrom", 8),  # asked, nothing begun
 ]
 
 
