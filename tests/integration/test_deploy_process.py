@@ -100,7 +100,7 @@ def test_deploying_again_changes_nothing(shared_cluster: ProcessCluster) -> None
         (("deploy", "--nodes", "1"), 2),
         (("deploy", "--engine", "docker"), 2),
         (("deploy", "--name", "Bad_Name"), 2),
-        (("deploy", "--name", "other", "--nodes", "1"), 2),
+        (("deploy", "--engine", "process", "--name", "other", "--nodes", "1"), 2),
         (("start", "--name", "nope"), 3),
         (("status", "--name", "nope"), 3),
         (("logs", "node-9"), 3),
@@ -172,7 +172,19 @@ def test_a_reader_of_deploys_pipes_sees_them_end(tmp_path: Path) -> None:
     """No daemon holds a pipe of its deployer open: `dfs deploy | cat` ends."""
     env = clean_environment(tmp_path / "home")
     reader, writer = os.pipe()
-    command = [sys.executable, "-m", "dfs_deploy.cli", "deploy", "--name", "pipes", "--nodes", "2", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "dfs_deploy.cli",
+        "deploy",
+        "--engine",
+        "process",
+        "--name",
+        "pipes",
+        "--nodes",
+        "2",
+        "--json",
+    ]
     try:
         with subprocess.Popen(
             command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[writer]
@@ -298,7 +310,9 @@ def test_two_clusters_live_side_by_side(cluster: ProcessCluster, tmp_path: Path)
         assert not second.spec.ports & cluster.spec.ports
         with second.client() as dfs:
             assert list(dfs.list("/")) == []
-        taken = second.dfs("deploy", "--name", "third", "--port", str(cluster.spec.master_port), check=False)
+        taken = second.dfs(
+            "deploy", "--engine", "process", "--name", "third", "--port", str(cluster.spec.master_port), check=False
+        )
         assert taken.returncode == 4
         assert "'test'" in taken.stderr
         wrong_key = clean_environment(cluster.home) | {
@@ -315,7 +329,16 @@ def test_a_taken_port_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         done = run_program(
-            "dfs_deploy.cli", "deploy", "--name", "a", "--port", str(port), env=clean_environment(home), check=False
+            "dfs_deploy.cli",
+            "deploy",
+            "--engine",
+            "process",
+            "--name",
+            "a",
+            "--port",
+            str(port),
+            env=clean_environment(home),
+            check=False,
         )
     assert done.returncode == 4
     assert str(port) in done.stderr
@@ -331,6 +354,8 @@ def test_a_deploy_that_cannot_succeed_removes_what_it_made(tmp_path: Path) -> No
     done = run_program(
         "dfs_deploy.cli",
         "deploy",
+        "--engine",
+        "process",
         "--name",
         "a",
         "--nodes",
@@ -348,7 +373,7 @@ def test_a_deploy_that_cannot_succeed_removes_what_it_made(tmp_path: Path) -> No
 def test_ctrl_c_of_a_deploy_leaves_nothing(tmp_path: Path) -> None:
     """Interrupted while nodes start: exit code 130, and all is taken back."""
     home = tmp_path / "home"
-    command = [sys.executable, "-m", "dfs_deploy.cli", "deploy", "--name", "a", "--nodes", "2"]
+    command = [sys.executable, "-m", "dfs_deploy.cli", "deploy", "--engine", "process", "--name", "a", "--nodes", "2"]
     with subprocess.Popen(command, env=clean_environment(home), stderr=subprocess.PIPE, text=True) as deploy:
         assert deploy.stderr is not None
         for line in deploy.stderr:
@@ -365,7 +390,7 @@ def test_ctrl_c_of_a_deploy_leaves_nothing(tmp_path: Path) -> None:
 def test_a_deploy_that_was_killed_is_finished_by_the_next(tmp_path: Path, moment: str) -> None:
     """Kill -9 of the deployer at any step: nothing is started twice, and the cluster works in the end."""
     env = clean_environment(tmp_path / "home")
-    command = [sys.executable, "-m", "dfs_deploy.cli", "deploy", "--name", "a", "--nodes", "2"]
+    command = [sys.executable, "-m", "dfs_deploy.cli", "deploy", "--engine", "process", "--name", "a", "--nodes", "2"]
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as deploy:
         assert deploy.stderr is not None
         for line in deploy.stderr:
@@ -373,7 +398,7 @@ def test_a_deploy_that_was_killed_is_finished_by_the_next(tmp_path: Path, moment
                 break
         deploy.kill()
     try:
-        run_program("dfs_deploy.cli", "deploy", "--name", "a", env=env)
+        run_program("dfs_deploy.cli", "deploy", "--engine", "process", "--name", "a", env=env)
         status = json.loads(run_program("dfs_deploy.cli", "status", "--json", env=env).stdout)
         assert [node["state"] for node in status["nodes"]] == ["live", "live"]
         assert len(daemons_of(tmp_path / "home")) == 3
@@ -384,7 +409,19 @@ def test_a_deploy_that_was_killed_is_finished_by_the_next(tmp_path: Path, moment
 def test_two_deploys_at_once_make_one_cluster(tmp_path: Path) -> None:
     """The second waits for the first, and then finds nothing left to do."""
     env = clean_environment(tmp_path / "home")
-    command = [sys.executable, "-m", "dfs_deploy.cli", "deploy", "--name", "a", "--nodes", "2", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "dfs_deploy.cli",
+        "deploy",
+        "--engine",
+        "process",
+        "--name",
+        "a",
+        "--nodes",
+        "2",
+        "--json",
+    ]
     both = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(2)]
     try:
         answers = [json.loads(one.communicate(timeout=150)[0]) for one in both]
