@@ -26,6 +26,7 @@ from dfs_master.line_protocol import LineProtocol, LineStore
 from dfs_master.mover import Mover
 from dfs_master.registry import STEP_SECONDS, NodeRegistry
 from dfs_master.service import MasterService
+from dfs_master.settings import SettingsHolder, from_records
 from dfs_runtime.clock import Clock, SystemClock
 from dfs_runtime.lifecycle import StopSignal, raise_descriptor_limit
 from dfs_runtime.logs import configure_logs
@@ -100,6 +101,7 @@ def build_cluster(config: MasterConfig, engine: Engine, clock: Clock, line_key: 
     with closing(Reader(engine, clock)) as reader:
         cluster_id = reader.setting("cluster_id")
         copies = reader.setting("copies")
+        settings = from_records(reader.settings())
         keys = [(row.role, row.digest) for row in reader.credentials()]
         nodes = [known_node(row) for row in reader.nodes()]
     if cluster_id is None or copies is None:
@@ -120,6 +122,7 @@ def build_cluster(config: MasterConfig, engine: Engine, clock: Clock, line_key: 
         started_at=now,
         copies=int(copies),
         software=f"dfs {version('dfs')}",
+        settings=SettingsHolder(settings),
     )
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from dfs_master.catalog.committer import Committer
@@ -11,6 +11,7 @@ from dfs_master.credentials import Credentials
 from dfs_master.generations import Generations
 from dfs_master.keys import NodeKeys
 from dfs_master.registry import NodeRegistry
+from dfs_master.settings import SettingsHolder
 from dfs_runtime.clock import Clock
 
 
@@ -57,6 +58,7 @@ class Cluster:
     started_at: float
     copies: int
     software: str = ""
+    settings: SettingsHolder = field(default_factory=SettingsHolder)
 
     @property
     def reader(self) -> Reader:

@@ -193,6 +193,10 @@ class Reader:
         """One setting's value, or None."""
         return reader_cluster.setting(self._cursor, name)
 
+    def settings(self) -> dict[str, str]:
+        """Every named value, the master's own records among them."""
+        return reader_cluster.settings(self._cursor)
+
     def _current_version(self, path: str) -> int:
         names = split_path(path)
         found = _existing(reader_tree.walk(self._cursor, names), names)

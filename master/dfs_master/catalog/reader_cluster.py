@@ -32,6 +32,7 @@ CREDENTIALS = Statement(
     select(*(getattr(Credential, field) for field in CredentialRow._fields)).order_by(Credential.id)
 )
 SETTING = Statement(select(Setting.value).where(Setting.name == bindparam("name")))
+SETTINGS = Statement(select(Setting.name, Setting.value))
 
 
 class Counts(NamedTuple):
@@ -52,6 +53,11 @@ def nodes(cursor: DBAPICursor) -> list[NodeRow]:
 def credentials(cursor: DBAPICursor) -> list[CredentialRow]:
     """Every credential by id."""
     return [CredentialRow._make(row) for row in CREDENTIALS.all(cursor)]
+
+
+def settings(cursor: DBAPICursor) -> dict[str, str]:
+    """All named values, the master's own records among them."""
+    return dict(SETTINGS.all(cursor))
 
 
 def setting(cursor: DBAPICursor, name: str) -> str | None:
