@@ -26,6 +26,7 @@ REPLY_BODIES: dict[type[m.Header], str] = {
     m.Heartbeat: "array of `Order`",
     m.Status: "array of `NodeInfo`, by id",
     m.GetChunk: "the bytes of the range, `length` of them",
+    m.ListSettings: "array of `SettingItem`, in a fixed order",
 }
 
 SECTIONS: list[tuple[str, range]] = [
@@ -33,7 +34,7 @@ SECTIONS: list[tuple[str, range]] = [
     ("Clients at the master", range(10, 30)),
     ("Ticket holders at a node", range(30, 40)),
     ("Nodes at the master", range(40, 50)),
-    ("Operators at the master", range(50, 60)),
+    ("Operators at the master", range(50, 70)),
 ]
 
 FIELDS: dict[str, str] = {
@@ -190,6 +191,14 @@ FIELDS: dict[str, str] = {
     "cancel": "stop draining instead",
     "DrainProgressReply.state": "the node's state, as in `NodeInfo`",
     "chunks_left": "chunks with too few copies elsewhere",
+    "SettingItem.name": "what it is called",
+    "SettingItem.value": "what holds now",
+    "SettingItem.default": "what holds where nobody said otherwise",
+    "low": "the least that is accepted",
+    "high": "the most that is accepted",
+    "text": "what it does",
+    "SetSetting.name": "which one",
+    "SetSetting.value": "the number, as text",
     "bytes_left": "their bytes",
 }
 

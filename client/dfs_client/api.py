@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self, overload
 
 from dfs_client import tree
+from dfs_client.admin import ADMIN_ONLY, Admin, admin_refusals
 from dfs_client.dialing import RoleFinder
 from dfs_client.executors import Executor, ThreadExecutor
 from dfs_client.master import MasterClient
@@ -40,14 +41,13 @@ from dfs_client.types import (
 from dfs_runtime.clock import Clock, SystemClock
 from dfs_runtime.home import dfs_home
 from dfs_wire.channel import Dialer
-from dfs_wire.errors import BadCredentialError, NotAllowedError, UsageError
+from dfs_wire.errors import NotAllowedError, UsageError
 from dfs_wire.limits import CONNECT_SECONDS, RETRY_SECONDS
 from dfs_wire.messages import (
     EXPECT_ABSENT,
     EXPECT_ANY,
     AddressSet,
     DirectorySpec,
-    DrainProgressReply,
     Entry,
     Hello,
     Role,
@@ -82,8 +82,6 @@ UsageRows = list[UsageRow]
 WORKERS = 8
 
 SOFTWARE = "dfs-client"
-
-_ADMIN_ONLY = "this needs the admin key; use the profile of the machine that deployed the cluster"
 
 
 def connect(
@@ -384,39 +382,12 @@ class Dfs:
         Raises:
             NotAllowedError: the profile has no admin key.
         """
-        with self._as_admin() as admin:
-            return ClusterStatus(*admin.status())
+        return self.admin.status()
 
-    def drain_node(self, node_id: int, *, cancel: bool = False) -> None:
-        """Put no new data on a node and move its copies to others; with `cancel`, let it serve on.
-
-        Raises:
-            NotAllowedError: the profile has no admin key.
-            NotFoundError: there is no such node.
-        """
-        with self._as_admin() as admin:
-            admin.drain_node(node_id, cancel=cancel)
-
-    def drain_progress(self, node_id: int) -> DrainProgressReply:
-        """How many chunks and bytes still have too few copies on other nodes; none: the node may go.
-
-        Raises:
-            NotAllowedError: the profile has no admin key.
-            NotFoundError: there is no such node.
-        """
-        with self._as_admin() as admin:
-            return admin.drain_progress(node_id)
-
-    def remove_node(self, node_id: int) -> None:
-        """Forget a drained node, so that its volume can be thrown away.
-
-        Raises:
-            NotAllowedError: the profile has no admin key.
-            NotFoundError: there is no such node.
-            ConflictError: a chunk still needs its copy there.
-        """
-        with self._as_admin() as admin:
-            admin.remove_node(node_id)
+    @property
+    def admin(self) -> Admin:
+        """What operators ask and order; needs the admin key."""
+        return Admin(self._as_admin)
 
     # -- parts -------------------------------------------------------------------------------------------------
 
@@ -430,14 +401,12 @@ class Dfs:
         settings = self._settings
         key = settings.key if settings.admin_key is None and settings.key_given else settings.admin_key
         if key is None:
-            raise NotAllowedError(_ADMIN_ONLY)
+            raise NotAllowedError(ADMIN_ONLY)
         with self._lock:
             if self._admin is None:
                 self._admin = self._master_client(self._new_pool(self._dialer, Role.ADMIN, key))
-        try:
+        with admin_refusals():
             yield self._admin
-        except BadCredentialError as error:
-            raise NotAllowedError(_ADMIN_ONLY) from error
 
     def _master_client(self, pool: ChannelPool) -> MasterClient:
         return MasterClient(

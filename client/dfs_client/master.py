@@ -76,7 +76,7 @@ class MasterClient:
 
     def ping(self) -> None:
         """Does the master answer?"""
-        self._call(m.Ping(), m.Done)
+        self.call(m.Ping(), m.Done)
 
     # -- content -----------------------------------------------------------------------------------------------
 
@@ -89,16 +89,16 @@ class MasterClient:
     ) -> list[m.PlanAnswer]:
         """Where may these chunks go? The answers come in the order of `chunks`."""
         body = m.PlanBody(list(chunks), list(receipts), list(exclude_nodes))
-        return self._call(m.Plan(path=path), m.PlanReply, encode_list(body)).items(list[m.PlanAnswer])
+        return self.call(m.Plan(path=path), m.PlanReply, encode_list(body)).items(list[m.PlanAnswer])
 
     def commit(self, files: Sequence[m.FileCommit], receipts: Sequence[m.Receipt]) -> list[m.Outcome]:
         """Make versions visible; an outcome for each file, in order."""
         body = encode_list(m.CommitBody(list(files), list(receipts)))
-        return self._call(m.Commit(request_id=self.request_id()), m.OutcomesReply, body).items(list[m.Outcome])
+        return self.call(m.Commit(request_id=self.request_id()), m.OutcomesReply, body).items(list[m.Outcome])
 
     def open(self, request: m.Open) -> tuple[m.OpenReply, list[m.OpenExtent]]:
         """A version with the extents, addresses and tickets of a range."""
-        answer = self._call(request, m.OpenReply)
+        answer = self.call(request, m.OpenReply)
         return answer.header, answer.items(list[m.OpenExtent])
 
     def report_copy(self, ticket: m.ReadTicket, finding: str) -> None:
@@ -112,61 +112,44 @@ class MasterClient:
 
     def stat(self, path: str, *, chunks: bool = False) -> tuple[m.StatReply, list[m.ChunkInfo]]:
         """One entry, and with `chunks` where its bytes are."""
-        answer = self._call(m.Stat(path=path, chunks=chunks), m.StatReply)
+        answer = self.call(m.Stat(path=path, chunks=chunks), m.StatReply)
         return answer.header, answer.items(list[m.ChunkInfo]) if answer.body else []
 
     def list_page(self, path: str, *, after: str = "", copies: bool = False) -> tuple[list[m.Entry], bool]:
         """The entries of a directory behind the name `after`, and whether there are more."""
-        answer = self._call(m.List(path=path, after=after, copies=copies), m.ListReply)
+        answer = self.call(m.List(path=path, after=after, copies=copies), m.ListReply)
         return answer.items(list[m.Entry]), answer.header.more
 
     def make_directories(self, specs: Sequence[m.DirectorySpec], *, exist_ok: bool) -> list[m.Outcome]:
         """Make directories with their parents; an outcome for each, in order."""
         request = m.MakeDirectories(request_id=self.request_id(), exist_ok=exist_ok)
-        return self._call(request, m.OutcomesReply, encode_list(list(specs))).items(list[m.Outcome])
+        return self.call(request, m.OutcomesReply, encode_list(list(specs))).items(list[m.Outcome])
 
     def remove(self, path: str, *, recursive: bool) -> None:
         """Remove a name."""
-        self._call(m.Remove(request_id=self.request_id(), path=path, recursive=recursive), m.Done)
+        self.call(m.Remove(request_id=self.request_id(), path=path, recursive=recursive), m.Done)
 
     def rename(self, source: str, target: str, *, expect: int) -> None:
         """Move a file or a tree."""
-        self._call(m.Rename(request_id=self.request_id(), source=source, target=target, expect=expect), m.Done)
+        self.call(m.Rename(request_id=self.request_id(), source=source, target=target, expect=expect), m.Done)
 
     def set_policy(self, path: str, copies: int) -> None:
         """Set the copies wanted below a directory."""
-        self._call(m.SetPolicy(request_id=self.request_id(), path=path, copies=copies), m.Done)
+        self.call(m.SetPolicy(request_id=self.request_id(), path=path, copies=copies), m.Done)
 
     def disk_usage(self, path: str) -> list[m.UsageRow]:
         """Sums over a tree and its direct children."""
-        return self._call(m.DiskUsage(path=path), m.DiskUsageReply).items(list[m.UsageRow])
+        return self.call(m.DiskUsage(path=path), m.DiskUsageReply).items(list[m.UsageRow])
 
     # -- cluster -----------------------------------------------------------------------------------------------
 
     def space(self) -> m.SpaceReply:
         """Free and used space."""
-        return self._call(m.Space(), m.SpaceReply).header
-
-    def status(self) -> tuple[m.StatusReply, list[m.NodeInfo]]:
-        """Health in numbers, and the nodes. Needs the admin key."""
-        answer = self._call(m.Status(), m.StatusReply)
-        return answer.header, answer.items(list[m.NodeInfo])
-
-    def drain_node(self, node_id: int, *, cancel: bool) -> None:
-        """Begin to move a node's copies elsewhere, or stop that. Needs the admin key."""
-        self._call(m.DrainNode(node_id=node_id, cancel=cancel), m.Done)
-
-    def drain_progress(self, node_id: int) -> m.DrainProgressReply:
-        """What a node still holds alone. Needs the admin key."""
-        return self._call(m.DrainProgress(node_id=node_id), m.DrainProgressReply).header
-
-    def remove_node(self, node_id: int) -> None:
-        """Forget a drained node. Needs the admin key."""
-        self._call(m.RemoveNode(node_id=node_id), m.Done)
+        return self.call(m.Space(), m.SpaceReply).header
 
     # -- one round trip ----------------------------------------------------------------------------------------
 
-    def _call(self, request: m.Header, reply: type[R], body: bytes = b"") -> Answer[R]:
+    def call(self, request: m.Header, reply: type[R], body: bytes = b"") -> Answer[R]:
         """Ask until there is an answer. The request is encoded once: a mutation keeps its id."""
         deadline = None if self._hello else Deadline(self._clock, self._connect_seconds)
         backoff = Backoff(self._clock, self._random)

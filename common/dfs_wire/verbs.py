@@ -79,6 +79,8 @@ RULES: tuple[Rule, ...] = (
     Rule(51, m.DrainNode, m.Done, Server.MASTER, _ADMIN),
     Rule(52, m.DrainProgress, m.DrainProgressReply, Server.MASTER, _ADMIN),
     Rule(53, m.RemoveNode, m.Done, Server.MASTER, _ADMIN),
+    Rule(57, m.ListSettings, m.ListSettingsReply, Server.MASTER, _ADMIN, reply_body=Body.LIST),
+    Rule(58, m.SetSetting, m.Done, Server.MASTER, _ADMIN),
 )
 
 BY_NUMBER: dict[int, Rule] = {rule.number: rule for rule in RULES}

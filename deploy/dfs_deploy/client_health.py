@@ -60,18 +60,18 @@ class ClientHealth:
     def drain_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int, *, cancel: bool) -> None:
         """The operator's word to the master."""
         with closing(connect_as_operator(spec, credentials)) as dfs:
-            dfs.drain_node(node_id, cancel=cancel)
+            dfs.admin.drain_node(node_id, cancel=cancel)
 
     def chunks_left(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> int:
         """A node that is not seen as draining yet may still be given chunks: then something is left, whatever it is."""
         with closing(connect_as_operator(spec, credentials)) as dfs:
-            progress = dfs.drain_progress(node_id)
+            progress = dfs.admin.drain_progress(node_id)
         return progress.chunks_left if progress.state == "draining" else max(1, progress.chunks_left)
 
     def forget_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> None:
         """The operator's word to the master, which looks for itself."""
         with closing(connect_as_operator(spec, credentials)) as dfs:
-            dfs.remove_node(node_id)
+            dfs.admin.remove_node(node_id)
 
 
 def connect_as_operator(spec: ClusterSpec, credentials: Credentials) -> Dfs:

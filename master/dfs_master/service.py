@@ -14,6 +14,7 @@ from dfs_master.handlers.download import DownloadHandlers
 from dfs_master.handlers.draining import DrainHandlers
 from dfs_master.handlers.nodes import Heard, NodeHandlers
 from dfs_master.handlers.operators import OperatorHandlers
+from dfs_master.handlers.settings import SettingHandlers
 from dfs_master.handlers.tree import TreeHandlers
 from dfs_master.handlers.upload import UploadHandlers
 from dfs_runtime.workers import QueueFullError
@@ -47,11 +48,12 @@ class MasterService:
         self._submit = submit
         upload, download, tree = UploadHandlers(cluster), DownloadHandlers(cluster), TreeHandlers(cluster)
         nodes, operators = NodeHandlers(cluster, heard), OperatorHandlers(cluster)
-        draining = DrainHandlers(cluster)
+        draining, settings = DrainHandlers(cluster), SettingHandlers(cluster)
         self._inline: dict[type[m.Header], Handler] = {
             m.Hello: self._hello,
             m.Ping: operators.ping,
             m.Space: operators.space,
+            m.ListSettings: settings.list,
         }
         self._workers: dict[type[m.Header], Handler] = {
             m.DiskUsage: tree.disk_usage,
@@ -76,6 +78,7 @@ class MasterService:
             m.Heartbeat: nodes.heartbeat,
             m.DrainNode: draining.drain,
             m.RemoveNode: draining.remove,
+            m.SetSetting: settings.set,
         }
         served = {*self._inline, *self._workers, *self._by_size, *self._deferred} - {m.Hello}
         check_handlers(served, Server.MASTER, chunk_verbs=False)

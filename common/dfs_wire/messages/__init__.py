@@ -58,6 +58,12 @@ from dfs_wire.messages.operators import (
     Status,
     StatusReply,
 )
+from dfs_wire.messages.settings import (
+    ListSettings,
+    ListSettingsReply,
+    SetSetting,
+    SettingItem,
+)
 from dfs_wire.messages.tickets import (
     Hop,
     ReadTicket,
@@ -136,6 +142,8 @@ __all__ = [
     "Item",
     "List",
     "ListReply",
+    "ListSettings",
+    "ListSettingsReply",
     "MakeDirectories",
     "NodeInfo",
     "Open",
@@ -168,6 +176,8 @@ __all__ = [
     "ReportCopy",
     "Role",
     "SetPolicy",
+    "SetSetting",
+    "SettingItem",
     "Space",
     "SpaceReply",
     "Stat",

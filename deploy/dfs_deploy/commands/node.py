@@ -69,8 +69,8 @@ def _drain(session: Session, name: str, *, cancel: bool) -> None:
         ids = {each.name: each.id for each in dfs.status().nodes}
         if name not in ids:
             raise NotFoundError(f"The cluster has no node {name}; see `dfs node list`.")
-        dfs.drain_node(ids[name], cancel=cancel)
-        left = dfs.drain_progress(ids[name])
+        dfs.admin.drain_node(ids[name], cancel=cancel)
+        left = dfs.admin.drain_progress(ids[name])
     if session.output.json:
         session.output.record(
             {"node": name, "draining": not cancel, "chunks_left": left.chunks_left, "bytes_left": left.bytes_left}

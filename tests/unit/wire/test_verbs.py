@@ -19,6 +19,7 @@ ALLOWED = {
     "Register": {Role.JOIN, Role.NODE},
     "Heartbeat": {Role.NODE},
     **{name: {Role.ADMIN} for name in ("Status", "DrainNode", "DrainProgress", "RemoveNode")},
+    **{name: {Role.ADMIN} for name in ("ListSettings", "SetSetting")},
 }
 USERS = {Role.CLIENT, Role.ADMIN}
 

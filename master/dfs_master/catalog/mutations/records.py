@@ -25,6 +25,21 @@ class AddEvent(Mutation[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeSetting(Mutation[None]):
+    """An operator changed a setting: the value and the event that tells of it. `name` is the one people know."""
+
+    record: str
+    value: str
+    name: str
+
+    def apply(self, context: Context) -> None:
+        """Set it, and note who held before."""
+        before = context.staging.setting(self.record)
+        context.staging.put_setting(self.record, self.value)
+        context.add_event("setting_changed", self.name, {"value": self.value, "before": before})
+
+
+@dataclass(frozen=True, slots=True)
 class AddCredential(Mutation[int]):
     """Let a key in, by the BLAKE3 of it; the reply is the credential's id. `role`: client, admin or join."""
 

@@ -1,0 +1,90 @@
+"""What operators ask of a cluster, through the library: `dfs.admin.METHOD(...)`. Needs the admin key.
+
+One method a question. Each raises `NotAllowedError` where the profile has no admin key, and any `DfsError` that the
+master answers with.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from dfs_client.master import MasterClient
+from dfs_client.types import ClusterStatus
+from dfs_wire import messages as m
+from dfs_wire.errors import BadCredentialError, NotAllowedError
+
+ADMIN_ONLY = "this needs the admin key; use the profile of the machine that deployed the cluster"
+
+
+@contextmanager
+def admin_refusals() -> Iterator[None]:
+    """Say of a refused admin key what to do about it.
+
+    Raises:
+        NotAllowedError: the master does not know the key.
+    """
+    try:
+        yield
+    except BadCredentialError as error:
+        raise NotAllowedError(ADMIN_ONLY) from error
+
+
+class Admin:
+    """An operator's view of one cluster. Safe to use from several threads.
+
+    `as_admin` gives the master by a connection with the admin key, made when first needed.
+    """
+
+    def __init__(self, as_admin: Callable[[], AbstractContextManager[MasterClient]]) -> None:
+        self._as_admin = as_admin
+
+    def status(self) -> ClusterStatus:
+        """The cluster's health in numbers, and its nodes."""
+        with self._as_admin() as master:
+            answer = master.call(m.Status(), m.StatusReply)
+            return ClusterStatus(answer.header, answer.items(list[m.NodeInfo]))
+
+    # -- nodes -------------------------------------------------------------------------------------------------
+
+    def drain_node(self, node_id: int, *, cancel: bool = False) -> None:
+        """Put no new data on a node and move its copies to others; with `cancel`, let it serve on.
+
+        Raises:
+            NotFoundError: there is no such node.
+        """
+        with self._as_admin() as master:
+            master.call(m.DrainNode(node_id=node_id, cancel=cancel), m.Done)
+
+    def drain_progress(self, node_id: int) -> m.DrainProgressReply:
+        """How many chunks and bytes still have too few copies on other nodes; none: the node may go.
+
+        Raises:
+            NotFoundError: there is no such node.
+        """
+        with self._as_admin() as master:
+            return master.call(m.DrainProgress(node_id=node_id), m.DrainProgressReply).header
+
+    def remove_node(self, node_id: int) -> None:
+        """Forget a drained node, so that its volume can be thrown away.
+
+        Raises:
+            NotFoundError: there is no such node.
+            ConflictError: a chunk still needs its copy there.
+        """
+        with self._as_admin() as master:
+            master.call(m.RemoveNode(node_id=node_id), m.Done)
+
+    # -- settings ----------------------------------------------------------------------------------------------
+
+    def settings(self) -> list[m.SettingItem]:
+        """Every setting of the cluster, with its value, default and bounds."""
+        with self._as_admin() as master:
+            return master.call(m.ListSettings(), m.ListSettingsReply).items(list[m.SettingItem])
+
+    def set_setting(self, name: str, value: str) -> None:
+        """Change one setting; it holds at once, and for good.
+
+        Raises:
+            UsageError: there is no such setting, or the value makes no sense.
+        """
+        with self._as_admin() as master:
+            master.call(m.SetSetting(request_id=master.request_id(), name=name, value=value), m.Done)
