@@ -11,6 +11,7 @@ from dfs_master.credentials import Credentials
 from dfs_master.generations import Generations
 from dfs_master.keys import NodeKeys
 from dfs_master.registry import NodeRegistry
+from dfs_master.safe_mode import SafeMode
 from dfs_master.settings import SettingsHolder
 from dfs_runtime.clock import Clock
 
@@ -59,6 +60,7 @@ class Cluster:
     copies: int
     software: str = ""
     settings: SettingsHolder = field(default_factory=SettingsHolder)
+    safe_mode: SafeMode = field(default_factory=SafeMode)
 
     @property
     def reader(self) -> Reader:

@@ -4,6 +4,7 @@ import logging
 
 from dfs_master.catalog.mutations.housekeeping import EmptyRemoved, ForgetRequests
 from dfs_master.catalog.mutations.nodes import SaveNodes
+from dfs_master.catalog.mutations.records import AddEvent
 from dfs_master.cluster import Cluster
 from dfs_master.handlers.nodes import node_update
 from dfs_wire.errors import DfsError
@@ -25,6 +26,17 @@ class Housekeeping:
             log.info("node %s is %s", change.node.name, change.node.state, extra={"before": change.before})
         if changes:
             self._cluster.committer.submit(SaveNodes([node_update(change.node) for change in changes]), _warn)
+        self._leave_safe_mode()
+
+    def _leave_safe_mode(self) -> None:
+        """Begin to heal once the nodes were heard after a start."""
+        cluster = self._cluster
+        heard = {node.id for node in cluster.registry.nodes.values() if node.heard}
+        limit = cluster.settings.current.safe_mode_seconds
+        reason = cluster.safe_mode.step(heard, cluster.clock.monotonic(), limit)
+        if reason is not None:
+            log.info("safe mode is over: %s", reason)
+            cluster.committer.submit(AddEvent("safe_mode_left", "master", {"reason": reason}), _warn)
 
     def tidy(self) -> None:
         """Delete what removed trees left, and forget old outcomes."""

@@ -181,6 +181,10 @@ class Reader:
         """Every registered node, by id."""
         return reader_cluster.nodes(self._cursor)
 
+    def copies_by_node(self) -> dict[int, int]:
+        """How many good copies each node has on record. Reads the whole index of replicas by node."""
+        return reader_cluster.copies_by_node(self._cursor)
+
     def node_names(self) -> dict[int, str]:
         """The name of each node by its id."""
         return {node.id: node.name for node in self.nodes()}

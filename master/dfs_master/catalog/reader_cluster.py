@@ -33,6 +33,9 @@ CREDENTIALS = Statement(
 )
 SETTING = Statement(select(Setting.value).where(Setting.name == bindparam("name")))
 SETTINGS = Statement(select(Setting.name, Setting.value))
+COPIES_BY_NODE = Statement(
+    select(Replica.node_id, func.count()).where(Replica.state == ReplicaState.GOOD).group_by(Replica.node_id)
+)
 
 
 class Counts(NamedTuple):
@@ -48,6 +51,11 @@ class Counts(NamedTuple):
 def nodes(cursor: DBAPICursor) -> list[NodeRow]:
     """Every node by id."""
     return [NodeRow._make(row) for row in NODES.all(cursor)]
+
+
+def copies_by_node(cursor: DBAPICursor) -> dict[int, int]:
+    """Good copies on each node that has any."""
+    return dict(COPIES_BY_NODE.all(cursor))
 
 
 def credentials(cursor: DBAPICursor) -> list[CredentialRow]:
