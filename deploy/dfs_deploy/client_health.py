@@ -73,6 +73,11 @@ class ClientHealth:
         with closing(connect_as_operator(spec, credentials)) as dfs:
             dfs.admin.remove_node(node_id)
 
+    def change_setting(self, spec: ClusterSpec, credentials: Credentials, name: str, value: str) -> None:
+        """The operator's word to the master, which judges it."""
+        with closing(connect_as_operator(spec, credentials)) as dfs:
+            dfs.admin.set_setting(name, value)
+
 
 def connect_as_operator(spec: ClusterSpec, credentials: Credentials) -> Dfs:
     """The master and key are named outright: the environment of whoever deploys must not lead elsewhere."""

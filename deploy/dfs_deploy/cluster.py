@@ -72,8 +72,15 @@ class Operator:
             UsageError: the request contradicts itself or the cluster.
             ConflictError: the port, the directory or the profile's name is taken.
             UnavailableError: a role did not come up; what this call made is removed again.
+            UsageError: the master refused a setting; the cluster runs without it.
         """
         check_name(request.name)
+        change = self._deploy(request)
+        for setting, value in request.settings:
+            self._around.health.change_setting(change.spec, self._store.credentials(request.name), setting, value)
+        return change
+
+    def _deploy(self, request: DeployRequest) -> Change:
         with self._store.locked(request.name):
             existing = self._store.find(request.name)
             if existing is None and request.engine == "auto":

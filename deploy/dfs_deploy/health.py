@@ -44,3 +44,11 @@ class Health(Protocol):
             ConflictError: a chunk needs its copy there.
         """
         ...
+
+    def change_setting(self, spec: ClusterSpec, credentials: Credentials, name: str, value: str) -> None:
+        """Have the master change a setting.
+
+        Raises:
+            UsageError: it refuses.
+        """
+        ...

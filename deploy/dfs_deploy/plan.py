@@ -31,6 +31,8 @@ class DeployRequest:
     listen: str | None = None
     public_host: str | None = None
     line_protocol: bool | None = None
+    #: Names and values that the running cluster is told.
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,6 +129,7 @@ class FakeHealth:
     stuck: bool = False
     drains: list[tuple[int, bool]] = field(default_factory=list)
     forgotten: set[int] = field(default_factory=set)
+    settings: dict[str, str] = field(default_factory=dict)
 
     def master_answers(self, spec: ClusterSpec, credentials: Credentials) -> bool:
         """It does when it runs."""
@@ -155,6 +156,10 @@ class FakeHealth:
     def forget_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> None:
         """Forget."""
         self.forgotten.add(node_id)
+
+    def change_setting(self, spec: ClusterSpec, credentials: Credentials, name: str, value: str) -> None:
+        """Remember."""
+        self.settings[name] = value
 
     def self_test(self, spec: ClusterSpec, credentials: Credentials) -> None:
         """Count."""

@@ -8,6 +8,17 @@ from dfs_deploy.options import ClusterCommand, pass_session
 from dfs_deploy.session import Session
 
 
+def _pairs(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """NAME=VALUE in two."""
+    pairs = []
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE; `dfs settings list` shows the names.")
+        pairs.append((name, value))
+    return tuple(pairs)
+
+
 @click.command(cls=ClusterCommand)
 @click.option("--nodes", type=int, metavar="N", help="How many nodes; more than before grows it.  [new cluster: 3]")
 @click.option(
@@ -28,6 +39,14 @@ from dfs_deploy.session import Session
     default=None,
     help="Answer the line protocol of loopback clients, which needs no key.  [new cluster: yes]",
 )
+@click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_pairs,
+    help="Change a setting of the running cluster; may be repeated. See `dfs settings list`.",
+)
 @pass_session
 def deploy(
     session: Session,
@@ -38,6 +57,7 @@ def deploy(
     listen: str | None,
     public_host: str | None,
     line_protocol: bool | None,
+    settings: tuple[tuple[str, str], ...],
 ) -> None:
     """Start a cluster, or change the one there is to N nodes.
 
@@ -59,6 +79,7 @@ def deploy(
         listen=listen,
         public_host=public_host,
         line_protocol=line_protocol,
+        settings=settings,
     )
     with session.progress():
         change = session.operator.deploy(request)

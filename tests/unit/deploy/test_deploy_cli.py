@@ -95,9 +95,17 @@ def test_the_environment_names_a_cluster_that_does_not_exist_yet(dfs: Run, bench
     assert bench.store.names() == ["from-the-environment"]
 
 
+def test_deploy_tells_the_running_cluster_its_settings(dfs: Run, bench: Bench) -> None:
+    """In the order given, each as it was written."""
+    assert dfs("deploy", "--set", "dead_seconds=30", "--set", "scrub_seconds=1e6") == 0
+    assert bench.health.settings == {"dead_seconds": "30", "scrub_seconds": "1e6"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
+        (("deploy", "--set", "dead_seconds"), 2, "NAME=VALUE"),
+        (("settings", "list"), 3, "dfs deploy"),
         (("status",), 3, "dfs deploy"),
         (("stop",), 3, "dfs deploy"),
         (("deploy", "--engine", "docker"), 2, "no docker engine"),
@@ -215,7 +223,7 @@ def test_every_command_has_help_and_json(dfs: Run, capsys: pytest.CaptureFixture
     """And is described in the operations document."""
     assert dfs(*command.split(), "--help") == 0
     help_text = capsys.readouterr().out
-    if command not in {"node", "db", "profile", "image", "export"}:
+    if command not in {"node", "settings", "db", "profile", "image", "export", "repair", "rebalance"}:
         assert "--json" in help_text
     document = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
     assert f"dfs {command}" in document
