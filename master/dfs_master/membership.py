@@ -39,6 +39,8 @@ class KnownNode:
     draining: bool = False
     #: It said that it stops on purpose: no new data at once, but patience before it is dead.
     leaving: bool = False
+    #: It came and went several times lately: it gets new data only where nobody else can take it.
+    settling: bool = False
     heard_at: float = 0.0
     #: Since this master started; before that nothing is known but the node's row.
     heard: bool = False
@@ -54,6 +56,11 @@ class KnownNode:
     def serves(self) -> bool:
         """Whether it is there and its volume is sound; it may be full."""
         return self.state == LIVE and self.heard and self.volume_state is not VolumeState.FAILED
+
+    @property
+    def stays(self) -> bool:
+        """Whether a verified copy there is one to rely on: the node serves, and nobody told it to go."""
+        return self.serves and not self.settling
 
     @property
     def copies_count(self) -> bool:
