@@ -60,7 +60,7 @@ def test_a_volume_without_a_size_is_full() -> None:
     st.integers(0, 5),
 )
 def test_enough_stay(drawn: list[tuple[int, str, str, bool]], wanted: int) -> None:
-    """Whatever the nodes are like: copies on those that stay never fall under what is wanted; others are not touched."""
+    """Whatever the nodes are like: those that stay keep as many copies as are wanted; others are not touched."""
     nodes = known(
         *(
             node(number, used=used, zone=zone, state=state, settling=settling)
