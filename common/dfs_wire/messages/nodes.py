@@ -57,6 +57,8 @@ class FindingKind(StrEnum):
     STORED = "stored"
     #: A copy order failed; `detail` says why.
     NOT_STORED = "not_stored"
+    #: A delete order was carried out: no file of that generation or an older one is here, or ever was.
+    DELETED = "deleted"
 
 
 class Finding(Item, frozen=True):
@@ -98,6 +100,8 @@ class OrderKind(StrEnum):
     VERIFY = "verify"
     #: Fetch the chunk from another node and store it.
     COPY = "copy"
+    #: Remove the chunk's file, if it was written at `generation` or before.
+    DELETE = "delete"
 
 
 class Order(Item, frozen=True):

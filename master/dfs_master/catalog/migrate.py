@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The newest revision in `dfs_migrations.versions`. Stands here so that a start without a change loads no Alembic.
-HEAD = "0001"
+HEAD = "0002"
 
 _SCRIPTS = "dfs_migrations:"
 

@@ -45,6 +45,17 @@ class NodeState(StrEnum):
     DEAD = "dead"
     DRAINING = "draining"
     FAILED = "failed"
+    MAINTENANCE = "maintenance"
+
+
+class NodeIntent(StrEnum):
+    """What an operator said of a node. It holds while the node is silent, too, when its state says that."""
+
+    NONE = ""
+    #: Its copies move to others, so that it can go.
+    DRAINING = "draining"
+    #: It may be away for a while: no new data, and nothing is copied because of it.
+    MAINTENANCE = "maintenance"
 
 
 class ChunkState(StrEnum):
@@ -63,6 +74,13 @@ class ReplicaState(StrEnum):
     MISSING = "missing"
     #: A delete of this generation is ordered; a commit refuses receipts at or below it.
     DELETING = "deleting"
+    #: The node confirmed that delete. The row stays until every receipt of before has expired: one that came late
+    #: would vouch for a file that is gone.
+    DELETED = "deleted"
+
+
+#: States of replicas that are on their way out, or gone.
+GOING_STATES = (ReplicaState.DELETING, ReplicaState.DELETED)
 
 
 #: SQLite keeps rows by id only where the column's type is exactly INTEGER.
@@ -124,9 +142,13 @@ class Node(Base):
     #: Written on a change and at most once a minute; the master's memory knows better.
     last_seen_at: Mapped[Milliseconds]
     registered_at: Mapped[Milliseconds]
+    intent: Mapped[Word] = mapped_column(server_default="")
+    #: When the intent ends by itself; 0 is never.
+    intent_until: Mapped[Milliseconds] = mapped_column(server_default="0")
 
     __table_args__ = (
         _one_of("state", NodeState),
+        _one_of("intent", NodeIntent),
         _one_of("volume_state", ("ok", "full", "failed")),
         CheckConstraint("capacity_bytes >= 0 AND used_bytes >= 0", name="bytes"),
     )
@@ -209,6 +231,8 @@ class Chunk(Base):
             "ix_chunks_under_replicated", "copies_good", "copies_wanted", where="copies_good < copies_wanted"
         ),
         _partial_index("ix_chunks_unreferenced_since", "unreferenced_since", where="unreferenced_since IS NOT NULL"),
+        # More copies than wanted: what trimming looks for. Chunks that nothing refers to want none.
+        _partial_index("ix_chunks_surplus", "id", where="copies_good > copies_wanted AND copies_wanted > 0"),
     )
 
 
@@ -289,6 +313,18 @@ class Setting(Base):
 
     name: Mapped[str] = mapped_column(_NAME, primary_key=True)
     value: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class PolicyChange(Base):
+    """A directory below which chunks may not have the copies of its policy yet. `at`: when it was set last."""
+
+    __tablename__ = "policy_changes"
+
+    #: No foreign key: the directory may be removed first.
+    entry_id: Mapped[Id]
+    at: Mapped[Milliseconds]
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 

@@ -88,6 +88,8 @@ class NodeRow(NamedTuple):
     registration: int
     last_seen_at: int
     registered_at: int
+    intent: str = ""
+    intent_until: int = 0
 
 
 class RequestRow(NamedTuple):
@@ -113,6 +115,13 @@ class SettingRow(NamedTuple):
 
     name: str
     value: str
+
+
+class PolicyChangeRow(NamedTuple):
+    """A directory whose policy was changed, and when."""
+
+    entry_id: int
+    at: int
 
 
 class EventRow(NamedTuple):
@@ -177,4 +186,5 @@ NODES = TableWriter(schema.Node, NodeRow)
 REQUESTS = TableWriter(schema.Request, RequestRow)
 CREDENTIALS = TableWriter(schema.Credential, CredentialRow)
 SETTINGS = TableWriter(schema.Setting, SettingRow)
+POLICY_CHANGES = TableWriter(schema.PolicyChange, PolicyChangeRow)
 EVENTS = TableWriter(schema.Event, EventRow)

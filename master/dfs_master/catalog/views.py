@@ -36,6 +36,8 @@ from dfs_master.catalog.sqlite import DIALECT, HexText, OctalText, UtcText
 
 #: Copies on nodes in these states count.
 COUNTED_STATES = (NodeState.LIVE, NodeState.DRAINING)
+#: Copies that should be there and are not.
+LOST_STATES = (ReplicaState.BAD, ReplicaState.MISSING)
 
 _MS_NS = 1_000_000
 
@@ -106,7 +108,7 @@ def _node_usage() -> Select[*tuple[object, ...]]:
             Node.used_bytes,
             func.count(Chunk.id).filter(good).label("chunks"),
             func.coalesce(func.sum(Chunk.size).filter(good), 0).label("bytes_of_chunks"),
-            func.count(Chunk.id).filter(Replica.state != ReplicaState.GOOD).label("lost_or_bad"),
+            func.count(Chunk.id).filter(Replica.state.in_(LOST_STATES)).label("lost_or_bad"),
             UtcText(Node.last_seen_at).label("last_seen_at"),
             UtcText(Node.registered_at).label("registered_at"),
         )

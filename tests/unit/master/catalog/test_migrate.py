@@ -23,6 +23,8 @@ from dfs_master.catalog.models import Base
 from dfs_runtime.clock import ManualClock
 from dfs_wire.errors import CorruptError, SchemaError
 
+#: Before a test plants a newer one.
+_HEAD = migrate.HEAD
 _NEXT = """
 from alembic import op
 revision, down_revision = "9998", "{head}"
@@ -77,7 +79,9 @@ def test_checks_and_row_layout_are_the_same_too(database: Path, tmp_path: Path) 
     assert _scalar(database, query) == _scalar(tmp_path / "models.db", query)
     for table in Base.metadata.tables:
         query = f"SELECT sql FROM sqlite_master WHERE name = '{table}'"
-        definitions = [str(_scalar(path, query)) for path in (database, tmp_path / "models.db")]
+        # A table that was made anew by a migration has its name in quotes.
+        found = [str(_scalar(path, query)) for path in (database, tmp_path / "models.db")]
+        definitions = [text.replace(f'"{table}"', table) for text in found]
         migrated, modelled = (sorted(line.strip(", ") for line in text.splitlines()) for text in definitions)
         assert migrated == modelled
 
@@ -132,14 +136,14 @@ def test_an_upgrade_works_from_any_folder(tmp_path: Path) -> None:
 
 def test_a_database_that_holds_something_is_copied_first(database: Path, with_next_revision: Path) -> None:
     """The copy is whole, private, and shows the state before; the upgrade keeps every row and the views."""
-    with_next_revision.write_text(_NEXT.format(head="0001", more=""))
+    with_next_revision.write_text(_NEXT.format(head=_HEAD, more=""))
     with CatalogBuilder(database) as build:
         build.node(1)
     done = migrate.upgrade(database, ManualClock())
-    assert done == migrate.Upgrade("0001", "9998", database.with_name("metadata.db.before-9998"))
+    assert done == migrate.Upgrade(_HEAD, "9998", database.with_name("metadata.db.before-9998"))
     assert done.backup is not None
     assert stat.S_IMODE(done.backup.stat().st_mode) == 0o600
-    assert _scalar(done.backup, "SELECT version_num FROM alembic_version") == "0001"
+    assert _scalar(done.backup, "SELECT version_num FROM alembic_version") == _HEAD
     assert _scalar(done.backup, "SELECT name FROM nodes") == "node-1"
     assert _scalar(database, "SELECT name || colour FROM nodes") == "node-1grey"
     assert _scalar(database, "SELECT node FROM node_usage") == "node-1"
@@ -147,7 +151,7 @@ def test_a_database_that_holds_something_is_copied_first(database: Path, with_ne
 
 def test_an_earlier_copy_is_kept(database: Path, with_next_revision: Path) -> None:
     """A second try does not write over the copy of the first."""
-    with_next_revision.write_text(_NEXT.format(head="0001", more=""))
+    with_next_revision.write_text(_NEXT.format(head=_HEAD, more=""))
     first = database.with_name("metadata.db.before-9998")
     first.write_text("precious")
     done = migrate.upgrade(database, ManualClock())
@@ -158,10 +162,10 @@ def test_an_earlier_copy_is_kept(database: Path, with_next_revision: Path) -> No
 
 def test_a_failed_migration_leaves_nothing_half_done(database: Path, with_next_revision: Path) -> None:
     """Changes of tables and rows before the fault are rolled back, and the views are still there."""
-    with_next_revision.write_text(_NEXT.format(head="0001", more="raise RuntimeError('planted')"))
+    with_next_revision.write_text(_NEXT.format(head=_HEAD, more="raise RuntimeError('planted')"))
     with pytest.raises(RuntimeError, match="planted"):
         migrate.upgrade(database, ManualClock())
-    assert _scalar(database, "SELECT version_num FROM alembic_version") == "0001"
+    assert _scalar(database, "SELECT version_num FROM alembic_version") == _HEAD
     assert _scalar(database, "SELECT count(*) FROM settings") == 0
     assert _scalar(database, "SELECT count(*) FROM pragma_table_info('nodes') WHERE name = 'colour'") == 0
     assert _scalar(database, "SELECT count(*) FROM node_usage") == 0
@@ -170,7 +174,7 @@ def test_a_failed_migration_leaves_nothing_half_done(database: Path, with_next_r
 def test_a_migration_that_orphans_rows_is_refused(database: Path, with_next_revision: Path) -> None:
     """Foreign keys are off while tables are rebuilt, so they are checked before the commit."""
     orphan = "op.execute(\"INSERT INTO replicas VALUES (5, 6, 1, 'good', 1, 1)\")"
-    with_next_revision.write_text(_NEXT.format(head="0001", more=orphan))
+    with_next_revision.write_text(_NEXT.format(head=_HEAD, more=orphan))
     with pytest.raises(SchemaError, match="replicas"):
         migrate.upgrade(database, ManualClock())
     assert _scalar(database, "SELECT count(*) FROM replicas") == 0
@@ -227,3 +231,40 @@ def test_the_wheel_carries_the_migrations(tmp_path: Path) -> None:
         names = set(archive.namelist())
     scripts = {f"dfs_migrations/versions/{Path(script.path).name}" for script in _scripts().walk_revisions()}
     assert scripts | {"dfs_migrations/env.py", "dfs_migrations/script.py.mako"} <= names
+
+
+def test_a_database_of_the_first_schema_keeps_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of replicas is made anew on the way, with everything that it held."""
+    path = tmp_path / DATABASE_NAME
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrate, "HEAD", "0001")
+        migrate.upgrade(path, ManualClock())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO nodes VALUES (20, 'node-20', 'n:1', 'n:1', '', 1, 0, 'live', 'ok', 'fs', 1, 0, 0)"
+        )
+        connection.execute("INSERT INTO chunks VALUES (21, zeroblob(32), 5, 1, 1, NULL, 'stored')")
+        connection.execute("INSERT INTO replicas VALUES (21, 20, 7, 'good', 8, 9)")
+    assert migrate.upgrade(path, ManualClock()).before == "0001"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        assert connection.execute("SELECT * FROM replicas").fetchall() == [(21, 20, 7, "good", 8, 9)]
+        connection.execute("UPDATE replicas SET state = 'deleted'")
+
+
+def test_a_database_of_the_first_schema_is_brought_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows stay; a node that was being drained still is, and one in maintenance has a place."""
+    path = tmp_path / DATABASE_NAME
+    monkeypatch.setattr(migrate, "HEAD", "0001")
+    with monkeypatch.context() as older:
+        older.setattr(migrate.views, "create", lambda _connection: None)
+        migrate.upgrade(path, ManualClock())
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO nodes VALUES (20, 'n', 'a:1', 'b:1', '', 10, 5, 'draining', 'ok', '', 1, 2, 3)")
+        connection.commit()
+    monkeypatch.setattr(migrate, "HEAD", _HEAD)
+    assert migrate.upgrade(path, ManualClock()).after == _HEAD
+    assert _scalar(path, "SELECT state || ' ' || intent || ' ' || used_bytes FROM nodes") == "draining draining 5"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE nodes SET state = 'maintenance', intent = 'maintenance', intent_until = 9")
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute("UPDATE nodes SET intent = 'gone'")
