@@ -101,7 +101,7 @@ def open_store(directory: Path, *, nodes: int = 3, **options: Any) -> Iterator[S
     with closing(connect_raw(engine)) as connection:
         for number in range(1, nodes + 1):
             row = (number, f"node-{number}", f"node-{number}:5001", f"127.0.0.1:{5000 + number}", "", 1, 0)
-            sql = "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, 'live', 'ok', '', 1, 0, 0)"
+            sql = "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, 'live', 'ok', '', 1, 0, 0, '', 0)"
             connection.cursor().execute(sql, row)
             standings[number] = Standing()
     try:
