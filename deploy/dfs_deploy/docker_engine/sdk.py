@@ -23,6 +23,7 @@ from dfs_deploy.containers import (
     USER,
     ContainerSpec,
 )
+from dfs_deploy.image.builder import BuiltImage
 from dfs_wire.errors import ConflictError, NotFoundError, UnavailableError
 
 #: A host that was rebooted serves again; what somebody stopped stays stopped.
@@ -139,6 +140,23 @@ class DockerSdk:
             for image in self._client.images.list(filters={"dangling": True, "label": label}):
                 with suppress(APIError):  # somebody else's build is using it
                     self._client.api.remove_image(str(image.id), noprune=True)
+
+    def built_images(self, label: str) -> list[BuiltImage]:
+        """The images with a name that carry a label, whatever its value."""
+        with translated("The images cannot be listed"):
+            found = self._client.api.images(filters={"label": label, "dangling": False})
+        return [BuiltImage(name, each["Created"]) for each in found for name in each["RepoTags"] or ()]
+
+    def remove_image(self, reference: str) -> None:
+        """Remove an image that no container uses; one that is gone or in use is fine."""
+        with translated(f"The image {reference} cannot be removed"):
+            try:
+                self._client.images.remove(reference)
+            except ImageNotFound:
+                return
+            except APIError as error:
+                if error.status_code != _CONFLICT:
+                    raise
 
     # -- networks and volumes -----------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Have the image of exactly this code: find it, or make it and its base."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -14,6 +14,7 @@ from dfs_deploy.image.context import DOCKERFILE, write_context
 from dfs_deploy.image.own_packages import OwnFile, digest_of, own_files, write_wheel
 from dfs_deploy.image.requirements import MACHINES, pinned_requirements
 from dfs_deploy.image.wheelhouse import wheelhouse
+from dfs_runtime.clock import Clock, SystemClock
 from dfs_wire.errors import UnavailableError
 
 REPOSITORY = "dfs"
@@ -21,6 +22,27 @@ DIGEST_LABEL = "dfs.digest"
 #: On the stage that is of no use after its build, as the Dockerfile has it.
 STAGE_LABEL = "dfs.stage=own"
 _DIGEST_SHOWN = 12
+#: A younger image may be somebody's who has just built it and makes containers of it next.
+_STALE_SECONDS = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """An image of dfs, of whatever version, and when it was made (seconds since 1970)."""
+
+    reference: str
+    created_seconds: int
+
+
+def stale_images(found: Iterable[BuiltImage], wanted: str, now_seconds: float) -> list[str]:
+    """The images of older code, which nobody asks for any more; containers may still use some of them."""
+    return [
+        each.reference
+        for each in found
+        if each.reference.startswith(f"{REPOSITORY}:")
+        and each.reference != wanted
+        and now_seconds - each.created_seconds > _STALE_SECONDS
+    ]
 
 
 class ImageStore(Protocol):
@@ -51,6 +73,14 @@ class ImageStore(Protocol):
 
     def remove_untagged(self, label: str) -> None:
         """Remove images without a name that carry a label (`key=value`); what they were built on stays as cache."""
+        ...
+
+    def built_images(self, label: str) -> list[BuiltImage]:
+        """The images with a name that carry a label, whatever its value."""
+        ...
+
+    def remove_image(self, reference: str) -> None:
+        """Remove an image that no container uses; one that is gone or in use is fine."""
         ...
 
 
@@ -93,10 +123,16 @@ class ImageBuilder:
     """
 
     def __init__(
-        self, store: ImageStore, cache: Path, progress: Callable[[str], None], say: Callable[[str], None]
+        self,
+        store: ImageStore,
+        cache: Path,
+        progress: Callable[[str], None],
+        say: Callable[[str], None],
+        clock: Clock | None = None,
     ) -> None:
         self._store = store
         self._cache = cache
+        self._clock = clock or SystemClock()
         self._progress = progress
         self._say = say
 
@@ -163,3 +199,7 @@ class ImageBuilder:
                 },
             )
         self._store.remove_untagged(STAGE_LABEL)
+        for stale in stale_images(
+            self._store.built_images(DIGEST_LABEL), plan.reference, self._clock.wall_ms() / 1_000
+        ):
+            self._store.remove_image(stale)

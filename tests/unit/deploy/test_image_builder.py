@@ -12,7 +12,8 @@ import pytest
 
 from dfs_deploy.image import builder
 from dfs_deploy.image.base import DEBIAN_BASE, OFFICIAL_BASE
-from dfs_deploy.image.builder import DIGEST_LABEL, ImageBuilder, plan_image
+from dfs_deploy.image.builder import DIGEST_LABEL, BuiltImage, ImageBuilder, plan_image, stale_images
+from dfs_runtime.clock import SystemClock
 from dfs_wire.errors import UnavailableError
 
 
@@ -24,6 +25,9 @@ class FakeStore:
     registry: set[str] = field(default_factory=set)
     built: list[dict[str, str]] = field(default_factory=list)
     contexts: list[list[str]] = field(default_factory=list)
+    #: When images were made, of those that were not made just now (seconds since 1970).
+    made_at: dict[str, int] = field(default_factory=dict)
+    in_use: set[str] = field(default_factory=set)
     architecture: str = "amd64"
 
     def image_labels(self, reference: str) -> Mapping[str, str] | None:
@@ -52,6 +56,16 @@ class FakeStore:
 
     def remove_untagged(self, label: str) -> None:
         """Nothing to do."""
+
+    def built_images(self, label: str) -> list[BuiltImage]:
+        """Those with the label."""
+        now = int(SystemClock().wall_ms() / 1_000)
+        return [BuiltImage(name, self.made_at.get(name, now)) for name, have in self.images.items() if label in have]
+
+    def remove_image(self, reference: str) -> None:
+        """Unless it is in use."""
+        if reference not in self.in_use:
+            self.images.pop(reference, None)
 
 
 @pytest.fixture
@@ -138,3 +152,20 @@ def test_the_reference_names_version_and_digest() -> None:
     assert plan.reference.endswith(plan.digest[:12])
     assert plan.machine == "x86_64"
     assert plan_image("amd64") == plan
+
+
+def test_a_build_takes_older_images_of_ours_away(images: tuple[FakeStore, ImageBuilder]) -> None:
+    """Not those that containers use, not those that were made just now, and nobody else's."""
+    store, maker = images
+    others = {"dfs:0.1.0-old": {DIGEST_LABEL: "old"}, "dfs:0.1.0-used": {DIGEST_LABEL: "used"}, "dfs:mine": {}}
+    store.images |= others | {"dfs:0.1.0-new": {DIGEST_LABEL: "new"}, "shop/dfs:1": {DIGEST_LABEL: "copied"}}
+    store.made_at = dict.fromkeys(["dfs:0.1.0-old", "dfs:0.1.0-used", "dfs:mine", "shop/dfs:1"], 1_700_000_000)
+    store.in_use = {"dfs:0.1.0-used"}
+    reference = maker.ensure()
+    left = {"dfs:0.1.0-used", "dfs:mine", "dfs:0.1.0-new", "shop/dfs:1", reference, DEBIAN_BASE}
+    assert set(store.images) == left
+
+
+def test_the_image_that_is_wanted_is_never_stale() -> None:
+    """However old it is."""
+    assert stale_images([BuiltImage("dfs:1-a", 0), BuiltImage("dfs:1-b", 0)], "dfs:1-a", 10_000) == ["dfs:1-b"]
