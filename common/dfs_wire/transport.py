@@ -7,11 +7,15 @@ a Hello they are about time: a stranger that gives a byte now and then must not 
 import os
 import select
 import socket
+import struct
 from contextlib import suppress
 
 from dfs_runtime.clock import Deadline, SystemClock
 from dfs_wire.errors import ConnectFailedError, ProtocolError, TimedOutError, UnavailableError
 from dfs_wire.limits import CONNECT_SECONDS
+
+#: `struct timeval`, as SO_RCVTIMEO and SO_SNDTIMEO take it.
+_TIMEVAL = struct.Struct("ll")
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -43,12 +47,25 @@ class Transport:
         self._socket = connected
         self.peer = peer
         self._all_by: Deadline | None = None
+        self._seconds = 0.0
+        #: What the kernel was told, for receiving and for sending; 0 is for ever.
+        self._told = [0.0, 0.0]
+        self._hang_up_poll: select.poll | None = None
+        # The kernel keeps the time: with Python's own time-outs each call would cost a `poll` of its own.
+        connected.settimeout(None)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def set_deadline(self, seconds: float, *, in_all: bool = False) -> None:
         """No-progress time of the calls that follow; with `in_all`, the time of all that they receive together."""
         self._all_by = Deadline(SystemClock(), seconds) if in_all else None
-        self._socket.settimeout(seconds)
+        self._seconds = seconds
+
+    def _tell(self, direction: int, option: int) -> None:
+        """Give the kernel the deadline of a call, where it has another."""
+        if self._told[direction] != self._seconds:
+            microseconds = max(1, int(self._seconds * 1_000_000))
+            self._socket.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(*divmod(microseconds, 1_000_000)))
+            self._told[direction] = self._seconds
 
     def recv_into(self, buffer: memoryview) -> int:
         """Up to `len(buffer)` bytes; 0 at the end of the peer's stream.
@@ -59,6 +76,7 @@ class Transport:
         try:
             if self._all_by is not None:
                 self._shorten(self._all_by)
+            self._tell(0, socket.SO_RCVTIMEO)
             return self._socket.recv_into(buffer)
         except OSError as error:
             raise self._translated(error, "receiving from") from error
@@ -83,6 +101,7 @@ class Transport:
             TimedOutError, ConnectFailedError: the peer stalled or went away.
         """
         try:
+            self._tell(1, socket.SO_SNDTIMEO)
             if sum(map(len, parts)) <= 64 * 1024:
                 self._socket.sendall(b"".join(parts))
             else:
@@ -99,15 +118,10 @@ class Transport:
             ProtocolError: the file ended too early; the stream cannot be continued.
         """
         end = offset + length
-        timeout = self._socket.gettimeout()
         try:
+            self._tell(1, socket.SO_SNDTIMEO)
             while offset < end:
-                # A socket with a time-out is non-blocking underneath: wait for room by hand.
-                try:
-                    sent = os.sendfile(self._socket.fileno(), descriptor, offset, end - offset)
-                except BlockingIOError:
-                    _wait_writable(self._socket, timeout)
-                    continue
+                sent = os.sendfile(self._socket.fileno(), descriptor, offset, end - offset)
                 if sent == 0:
                     raise ProtocolError("a file ended before the bytes that were promised")
                 offset += sent
@@ -116,12 +130,12 @@ class Transport:
 
     def hung_up(self) -> bool:
         """Whether the peer closed, or sent what nobody asked for: then the connection is of no more use."""
-        poller = select.poll()
-        try:
-            poller.register(self._socket, select.POLLIN)
-        except (OSError, ValueError):
+        if self._socket.fileno() < 0:
             return True  # closed on our side
-        return bool(poller.poll(0))
+        if self._hang_up_poll is None:
+            self._hang_up_poll = select.poll()
+            self._hang_up_poll.register(self._socket, select.POLLIN)
+        return bool(self._hang_up_poll.poll(0))
 
     def finish_sending(self) -> None:
         """Tell the peer that nothing more comes, so that it can read our last words before the close."""
@@ -141,12 +155,13 @@ class Transport:
             TimeoutError: their time is over.
         """
         left = all_by.remaining()
-        if left == 0.0:  # which a socket would take for "do not block"
+        if left == 0.0:
             raise TimeoutError("no time left")
-        self._socket.settimeout(left)
+        self._seconds = left
 
     def _translated(self, error: OSError, doing: str) -> ConnectFailedError | TimedOutError:
-        if isinstance(error, TimeoutError):
+        # The kernel says "try again" where the time is over.
+        if isinstance(error, TimeoutError | BlockingIOError):
             return TimedOutError(f"{doing} {self.peer} made no progress in time; try again")
         return ConnectFailedError(f"{doing} {self.peer} failed ({error.strerror or error}); try again")
 
@@ -170,13 +185,6 @@ def listen(address: str) -> socket.socket:
 def _reason(error: OSError) -> str:
     """The system's own words: `socket.create_server` puts the address into `strerror`, in its way."""
     return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
-
-
-def _wait_writable(connected: socket.socket, seconds: float | None) -> None:
-    poller = select.poll()
-    poller.register(connected, select.POLLOUT)
-    if not poller.poll(None if seconds is None else seconds * 1000):
-        raise TimeoutError("no room in the socket")
 
 
 def connect(address: str, seconds: float = CONNECT_SECONDS) -> Transport:
