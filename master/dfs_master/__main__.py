@@ -5,14 +5,13 @@ The one place where the master meets the client library: the line protocol relay
 
 from dfs_master.cli import run_command
 from dfs_master.line_protocol import LineStore
+from dfs_wire.messages import AddressSet
 
 
-def _open_store(master: str, key: bytes) -> LineStore:
+def _open_store(master: str, key: bytes, address_set: AddressSet) -> LineStore:
     from dfs_client.api import connect
-    from dfs_wire.messages import AddressSet
 
-    # The master stands where the nodes stand; in a container the public addresses lead nowhere.
-    return connect(master=master, key=key, address_set=AddressSet.CLUSTER)
+    return connect(master=master, key=key, address_set=address_set)
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ from dfs_runtime.logs import configure_logs
 from dfs_runtime.workers import Periodic, WorkerPool
 from dfs_wire.errors import NotFoundError, SchemaError
 from dfs_wire.event_listener import EventListener
-from dfs_wire.messages import Role
+from dfs_wire.messages import AddressSet, Role
 from dfs_wire.sockets import SocketDialer
 
 log = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ CHECKPOINT_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 1.0
 MOVER_SECONDS = 0.5
 
-#: Opens the client library on a master's address with a key: the line protocol relays through it.
-OpenStore = Callable[[str, bytes], LineStore]
+#: Opens the client library for the line protocol: on a master's address, with a key, for a set of nodes' addresses.
+OpenStore = Callable[[str, bytes, AddressSet], LineStore]
 
 
 def run(config: MasterConfig, stop: StopSignal, open_store: OpenStore) -> None:
@@ -75,7 +75,7 @@ def run(config: MasterConfig, stop: StopSignal, open_store: OpenStore) -> None:
         parts.callback(cluster.committer.stop)
         workers = WorkerPool("worker", WORKER_THREADS, WORKER_QUEUE_MAX)
         parts.callback(workers.stop)
-        lines = _lines(config, cluster, lambda: open_store(listener.address, line_key))
+        lines = _lines(config, cluster, lambda addresses: open_store(listener.address, line_key, addresses))
         mover = Mover(cluster)
         service = MasterService(cluster, workers.submit, mover.heard)
         listener = EventListener(config.listen, service, clock, lines=lines)
@@ -130,8 +130,10 @@ def build_cluster(config: MasterConfig, engine: Engine, clock: Clock, line_key: 
     )
 
 
-def _lines(config: MasterConfig, cluster: Cluster, open_store: Callable[[], LineStore]) -> LineProtocol | None:
-    """The line protocol, unless it is switched off. The store is opened at its first use."""
+def _lines(
+    config: MasterConfig, cluster: Cluster, open_store: Callable[[AddressSet], LineStore]
+) -> LineProtocol | None:
+    """The line protocol, unless it is switched off. Each store is opened at its first use."""
     if not config.line_protocol:
         return None
     store = cache(open_store)

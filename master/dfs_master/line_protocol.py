@@ -22,7 +22,7 @@ from dfs_wire.errors import (
     UnavailableError,
     UsageError,
 )
-from dfs_wire.messages import Entry, EntryKind, Hello, ProveJoin, ProveJoinReply, Role
+from dfs_wire.messages import AddressSet, Entry, EntryKind, Hello, ProveJoin, ProveJoinReply, Role
 from dfs_wire.tickets import NONCE_BYTES, join_proof_of_digest
 from dfs_wire.transport import Transport, format_address, parse_address
 
@@ -32,6 +32,8 @@ LINE_BYTES_MAX = 8 * 1024
 LINE_SECONDS = 10.0
 BODY_SECONDS = 30.0
 _COPY_BYTES = 1024 * 1024
+#: The master stands where the nodes stand; in a container the public addresses lead nowhere.
+_RELAYING = AddressSet.CLUSTER
 
 
 class LineStore(Protocol):
@@ -54,7 +56,12 @@ class LineProtocol:
     """Serves one connection at a time on the thread that calls. Safe to use from several threads."""
 
     def __init__(
-        self, store: Callable[[], LineStore], dialer: Dialer, credentials: Credentials, *, allowed: Iterable[str] = ()
+        self,
+        store: Callable[[AddressSet], LineStore],
+        dialer: Dialer,
+        credentials: Credentials,
+        *,
+        allowed: Iterable[str] = (),
     ) -> None:
         self._store = store
         self._dialer = dialer
@@ -92,11 +99,11 @@ class LineProtocol:
         name, _, size = argument.rpartition(" ")
         if not name or not size.isascii() or not size.isdigit() or len(size) > 18:
             raise UsageError("write UPLOAD, the name, the size in bytes, then the bytes")
-        self._store().upload(cast("BinaryIO", _Body(transport, rest, int(size))), "/" + name.lstrip("/"))
+        self._store(_RELAYING).upload(cast("BinaryIO", _Body(transport, rest, int(size))), "/" + name.lstrip("/"))
         transport.send(b"OK 0\n")
 
     def _download(self, transport: Transport, name: str) -> None:
-        with self._store().open("/" + name.lstrip("/"), "rb") as file:
+        with self._store(_RELAYING).open("/" + name.lstrip("/"), "rb") as file:
             size = file.seek(0, 2)
             file.seek(0)
             transport.send(f"OK {size}\n".encode())
@@ -109,7 +116,8 @@ class LineProtocol:
                 log.exception("a download broke off", extra={"peer": transport.peer})
 
     def _list(self, transport: Transport) -> None:
-        lines = [_list_line(entry) for entry in self._store().walk("/", copies=True) if entry.kind is EntryKind.FILE]
+        store = self._store(_addresses_for(transport.peer))
+        lines = [_list_line(entry) for entry in store.walk("/", copies=True) if entry.kind is EntryKind.FILE]
         data = "".join(lines).encode()
         transport.send(f"OK {len(data)}\n".encode(), data)
 
@@ -130,9 +138,8 @@ class LineProtocol:
         transport.send(b"OK 0\n")
 
     def _require_allowed(self, peer: str) -> None:
-        host = ipaddress.ip_address(parse_address(peer)[0].split("%")[0])
-        mapped = getattr(host, "ipv4_mapped", None) or host
-        if not any(mapped in network for network in self._allowed):
+        host = _host_of(peer)
+        if not any(host in network for network in self._allowed):
             raise NotAllowedError("the line protocol is served to this machine only; use dfs-client with a key")
 
 
@@ -168,6 +175,17 @@ class _Body(RawIOBase):
                 raise UnavailableError(f"the upload ended {self._left} bytes early; nothing was stored")
         self._left -= count
         return count
+
+
+def _host_of(peer: str) -> "ipaddress.IPv4Address | ipaddress.IPv6Address":
+    """The address of a peer without port and zone; one of IPv4 as such, however it came."""
+    host = ipaddress.ip_address(parse_address(peer)[0].split("%")[0])
+    return getattr(host, "ipv4_mapped", None) or host
+
+
+def _addresses_for(peer: str) -> AddressSet:
+    """The addresses of nodes that a caller can reach: who is not on this host, or in this container, is outside."""
+    return AddressSet.CLUSTER if _host_of(peer).is_loopback else AddressSet.PUBLIC
 
 
 def _network(text: str) -> "ipaddress.IPv4Network | ipaddress.IPv6Network":

@@ -11,7 +11,7 @@ from dfs_runtime.clock import SystemClock
 from dfs_wire.channel import Answer
 from dfs_wire.errors import ConnectFailedError, NotAllowedError, NotFoundError, UsageError
 from dfs_wire.event_listener import EventListener, Respond
-from dfs_wire.messages import Copy, Entry, EntryKind, Header, Hello, ProveJoin, ProveJoinReply
+from dfs_wire.messages import AddressSet, Copy, Entry, EntryKind, Header, Hello, ProveJoin, ProveJoinReply
 from dfs_wire.service import Session
 from dfs_wire.tickets import join_proof
 
@@ -21,8 +21,9 @@ TOKEN = b"t" * 32
 class DictionaryStore:
     """Files by path. A file `/broken` cannot be read to its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, address_set: AddressSet = AddressSet.CLUSTER) -> None:
         self.files: dict[str, bytes] = {}
+        self.address_set = address_set
 
     def upload(self, source: BinaryIO, path: str) -> object:
         data = bytearray()
@@ -95,7 +96,7 @@ def line_master(
 ) -> Iterator[tuple[str, DictionaryStore, FakeNodeDialer]]:
     """Address, store and dialer of a listener that takes lines."""
     store, dialer = DictionaryStore(), FakeNodeDialer(token)
-    lines = LineProtocol(lambda: store, dialer, Credentials([("join", key_digest(TOKEN))]), allowed=allowed)
+    lines = LineProtocol(lambda _: store, dialer, Credentials([("join", key_digest(TOKEN))]), allowed=allowed)
     listener = EventListener("127.0.0.1:0", NoService(), SystemClock(), lines=lines)
     listener.start()
     try:

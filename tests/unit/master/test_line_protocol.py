@@ -10,6 +10,7 @@ from tests.support.raw_peer import RawPeer
 from dfs_master.credentials import Credentials
 from dfs_master.line_protocol import LINE_BYTES_MAX, LineProtocol
 from dfs_wire.errors import DfsError
+from dfs_wire.messages import AddressSet
 
 
 def ask(address: str, request: bytes, *, half_close: bool = False) -> bytes:
@@ -203,3 +204,25 @@ def test_a_network_that_is_none_is_refused_at_start() -> None:
     """An operator's slip is a sentence, not a trace."""
     with pytest.raises(DfsError, match=r"write for example 10\.0\.0\.0/8"):
         LineProtocol(DictionaryStore, FakeNodeDialer(TOKEN), Credentials([]), allowed=("ten",))
+
+
+@pytest.mark.parametrize(
+    ("peer", "address_set"),
+    [
+        ("127.0.0.1:40000", AddressSet.CLUSTER),
+        ("[::ffff:127.0.0.1]:40000", AddressSet.CLUSTER),
+        ("172.17.0.1:40000", AddressSet.PUBLIC),
+        ("[fe80::1%eth0]:40000", AddressSet.PUBLIC),
+    ],
+)
+def test_a_list_shows_addresses_that_the_caller_can_reach(peer: str, address_set: AddressSet) -> None:
+    """Whoever comes from another host, or from outside of the container, sees public ones."""
+    asked: list[AddressSet] = []
+
+    def store(addresses: AddressSet) -> DictionaryStore:
+        asked.append(addresses)
+        return DictionaryStore(addresses)
+
+    lines = LineProtocol(store, FakeNodeDialer(TOKEN), Credentials([]), allowed=("172.17.0.1", "fe80::/10"))
+    lines.serve_lines(FarTransport(peer), b"LIST\n")  # type: ignore[arg-type]
+    assert asked == [address_set]
