@@ -23,7 +23,7 @@ from dfs_master.handlers.nodes import known_node
 from dfs_master.housekeeping import Housekeeping
 from dfs_master.keys import NodeKeys, load_master_key
 from dfs_master.line_protocol import LineProtocol, LineStore
-from dfs_master.membership import DEAD
+from dfs_master.membership import DEAD, timing_of
 from dfs_master.mover import Mover
 from dfs_master.registry import STEP_SECONDS, NodeRegistry
 from dfs_master.safe_mode import SafeMode
@@ -105,12 +105,13 @@ def build_cluster(config: MasterConfig, engine: Engine, clock: Clock, line_key: 
         copies = reader.setting("copies")
         settings = from_records(reader.settings())
         keys = [(row.role, row.digest) for row in reader.credentials()]
-        nodes = [known_node(row) for row in reader.nodes()]
+        nodes = [known_node(row, clock) for row in reader.nodes()]
         copies_by_node = reader.copies_by_node()
     if cluster_id is None or copies is None:
         raise SchemaError(f"{config.data} was not initialised to its end; make it with: dfs-master init --data DIR")
     now = clock.monotonic()
-    registry = NodeRegistry(clock, [replace(node, heard_at=now) for node in nodes])
+    holder = SettingsHolder(settings)
+    registry = NodeRegistry(clock, [replace(node, heard_at=now) for node in nodes], lambda: timing_of(holder.current))
     return Cluster(
         cluster_id=cluster_id,
         epoch=epoch,
@@ -125,7 +126,7 @@ def build_cluster(config: MasterConfig, engine: Engine, clock: Clock, line_key: 
         started_at=now,
         copies=int(copies),
         software=f"dfs {version('dfs')}",
-        settings=SettingsHolder(settings),
+        settings=holder,
         safe_mode=SafeMode({node.id for node in nodes if node.state != DEAD}, copies_by_node, started_at=now),
     )
 

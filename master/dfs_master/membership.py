@@ -3,13 +3,15 @@
     live ──15 s silent──▶ suspect ──120 s silent──▶ dead
       ▲──────────────────────┴─────── heard again ────┘
 
-`failed` (the volume had an I/O error) and `draining` are said, not observed: silence does not change what a node
-was told, but it is shown as suspect or dead while it lasts.
+`failed` (the volume had an I/O error), `draining` and `maintenance` are said, not observed: silence does not change
+what a node was told, but it is shown as suspect or dead while it lasts. In maintenance nobody is dead until the time
+that was given is over. A node that comes and goes is `settling` for a while after it came back.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from dfs_master.settings import Settings
 from dfs_wire.limits import DEAD_SECONDS, LEFT_SECONDS, SUSPECT_SECONDS
 from dfs_wire.messages import AddressSet, VolumeState
 
@@ -18,6 +20,16 @@ SUSPECT = "suspect"
 DEAD = "dead"
 DRAINING = "draining"
 FAILED = "failed"
+MAINTENANCE = "maintenance"
+
+#: States of nodes that are there, whatever they may be used for.
+PRESENT = frozenset({LIVE, DRAINING, MAINTENANCE, FAILED})
+
+#: So many returns within `FLAP_DEADS` times the time to be dead make a node settle before it is relied on again: as
+#: long as it takes to be dead, and twice as long for each return more, up to `SETTLE_DEADS_MAX` times that.
+FLAP_RETURNS = 3
+FLAP_DEADS = 10
+SETTLE_DEADS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +51,13 @@ class KnownNode:
     draining: bool = False
     #: It said that it stops on purpose: no new data at once, but patience before it is dead.
     leaving: bool = False
+    #: Until then (monotonic time) it may be away without being dead, and gets no new data; 0 is never.
+    maintenance_until: float = 0.0
     #: It came and went several times lately: it gets new data only where nobody else can take it.
     settling: bool = False
+    #: When it came back lately, in monotonic time, and until when it is settling.
+    returns: tuple[float, ...] = ()
+    settles_at: float = 0.0
     heard_at: float = 0.0
     #: Since this master started; before that nothing is known but the node's row.
     heard: bool = False
@@ -65,7 +82,7 @@ class KnownNode:
     @property
     def copies_count(self) -> bool:
         """Whether verified copies there count as copies that the policy asked for."""
-        return self.state in (LIVE, DRAINING) and self.volume_state is not VolumeState.FAILED
+        return self.state in (LIVE, DRAINING, MAINTENANCE) and self.volume_state is not VolumeState.FAILED
 
     @property
     def receipts_count(self) -> bool:
@@ -92,6 +109,11 @@ class Timing:
     left_seconds: float = LEFT_SECONDS
 
 
+def timing_of(settings: Settings) -> Timing:
+    """The seconds of silence that an operator's settings amount to."""
+    return Timing(settings.suspect_seconds, settings.dead_seconds, settings.left_seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class StateChange:
     """What the nodes' rows and the events must learn."""
@@ -103,6 +125,9 @@ class StateChange:
 def observed_state(node: KnownNode, now: float, timing: Timing) -> str:
     """The state that silence, the volume and the operator's word amount to."""
     silent = now - node.heard_at
+    in_maintenance = node.maintenance_until > now
+    if in_maintenance and (silent >= timing.suspect_seconds or node.leaving or not node.heard):
+        return SUSPECT
     if silent >= (timing.left_seconds if node.leaving else timing.dead_seconds):
         return DEAD
     if silent >= timing.suspect_seconds or node.leaving or not node.heard:
@@ -110,7 +135,20 @@ def observed_state(node: KnownNode, now: float, timing: Timing) -> str:
         return DEAD if node.state == DEAD else SUSPECT
     if node.volume_state is VolumeState.FAILED:
         return FAILED
+    if in_maintenance:
+        return MAINTENANCE
     return DRAINING if node.draining else LIVE
+
+
+def came_back(node: KnownNode, now: float, timing: Timing) -> KnownNode:
+    """The node after it was suspect or dead and is there again: it settles if that happened often lately."""
+    since = now - FLAP_DEADS * timing.dead_seconds
+    returns = (*(at for at in node.returns if at > since), now)
+    too_many = len(returns) - FLAP_RETURNS
+    if too_many < 0:
+        return replace(node, returns=returns)
+    seconds = timing.dead_seconds * min(2**too_many, SETTLE_DEADS_MAX)
+    return replace(node, returns=returns, settles_at=now + seconds, settling=True)
 
 
 def step(
@@ -122,7 +160,11 @@ def step(
     for node in nodes.values():
         # Never into the future: what was heard while the master was late needs less forgiveness.
         forgiven = replace(node, heard_at=min(node.heard_at + late_seconds, now)) if late_seconds else node
+        if forgiven.settling and now >= forgiven.settles_at:
+            forgiven = replace(forgiven, settling=False)
         state = observed_state(forgiven, now, timing)
+        if state in PRESENT and node.state not in PRESENT:
+            forgiven = came_back(forgiven, now, timing)
         after[node.id] = replace(forgiven, state=state) if state != node.state else forgiven
         if state != node.state:
             changes.append(StateChange(after[node.id], node.state))

@@ -30,7 +30,8 @@ def choose(
     """`count` nodes for new copies of a chunk of `size` bytes, first hop first.
 
     Nodes with more free space are likelier, in proportion (weighted sampling without replacement, Efraimidis and
-    Spirakis 2006, in its exponential form). Zones that hold no copy yet come before zones that do.
+    Spirakis 2006, in its exponential form). Zones that hold no copy yet come before zones that do, nodes that come and
+    go after all others.
 
     Raises:
         TooFewNodesError: fewer nodes can be reached than copies are missing.
@@ -49,11 +50,11 @@ def choose(
             live=live,
             needed=count + len(holders),
         )
-    order = sorted(candidates, key=lambda each: random.expovariate(max(1, each.free_bytes)))
+    order = sorted(candidates, key=lambda each: (each.settling, random.expovariate(max(1, each.free_bytes))))
     zones = {each.zone for each in everybody if each.id in holders}
     chosen: list[KnownNode] = []
     for _ in range(count):
-        fresh = [each for each in order if each.zone not in zones]
+        fresh = [each for each in order if each.zone not in zones and not each.settling]
         best = (fresh or order)[0]
         order.remove(best)
         zones.add(best.zone)

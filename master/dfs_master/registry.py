@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from dfs_master.membership import KnownNode, StateChange, Timing, step
+from dfs_master.membership import PRESENT, KnownNode, StateChange, Timing, came_back, step
 from dfs_runtime.clock import Clock
 from dfs_wire.messages import Heartbeat, Order, VolumeState
 from dfs_wire.service import Session
@@ -26,9 +26,9 @@ _LATE_TOLERANCE_SECONDS = 1.0
 class NodeRegistry:
     """Safe to use from several threads. `nodes` gives an unchanging snapshot."""
 
-    def __init__(self, clock: Clock, known: Iterable[KnownNode], timing: Timing | None = None) -> None:
+    def __init__(self, clock: Clock, known: Iterable[KnownNode], timing: Callable[[], Timing] = Timing) -> None:
         self._clock = clock
-        self.timing = timing or Timing()
+        self._timing = timing
         self._lock = threading.Lock()
         self._nodes: Mapping[int, KnownNode] = MappingProxyType({node.id: node for node in known})
         self._sessions: dict[int, Session] = {}
@@ -42,6 +42,11 @@ class NodeRegistry:
         """All nodes by id, as of now."""
         return self._nodes
 
+    @property
+    def timing(self) -> Timing:
+        """The seconds of silence that hold now: they are settings."""
+        return self._timing()
+
     def is_held(self, node_id: int, session: Session) -> bool:
         """Whether another connection speaks for this node and was heard lately."""
         with self._lock:
@@ -54,7 +59,14 @@ class NodeRegistry:
     def registered(self, node: KnownNode, session: Session) -> None:
         """A node took up service over this connection."""
         with self._lock:
-            fresh = replace(node, heard=True, heard_at=self._clock.monotonic(), last_seen_at_ms=self._clock.wall_ms())
+            now = self._clock.monotonic()
+            fresh = replace(node, heard=True, heard_at=now, last_seen_at_ms=self._clock.wall_ms())
+            before = self._nodes.get(node.id)
+            if before is not None:
+                fresh = replace(fresh, returns=before.returns, settles_at=before.settles_at, settling=before.settling)
+                # After the master's own start everybody comes back: that is not theirs.
+                if before.heard and before.state not in PRESENT:
+                    fresh = came_back(fresh, now, self.timing)
             self._nodes = MappingProxyType({**self._nodes, node.id: fresh})
             self._sessions[node.id] = session
             self._written_at[node.id] = self._clock.monotonic()

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from dfs_master.catalog.models import NodeState
+from dfs_master.catalog.models import NodeIntent
 from dfs_master.catalog.mutations.nodes import NodeUpdate, RecordFindings, RegisterNode, SaveNodes
 from dfs_master.catalog.rows import NodeRow
 from dfs_master.cluster import Cluster
 from dfs_master.membership import KnownNode
+from dfs_runtime.clock import Clock
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
 from dfs_wire.codec import decode, encode_list
@@ -59,7 +60,7 @@ class NodeHandlers:
                 return
             session.role = m.Role.NODE
             session.node_id = result.id
-            cluster.registry.registered(known_node(result, free_bytes=request.free_bytes), session)
+            cluster.registry.registered(known_node(result, cluster.clock, free_bytes=request.free_bytes), session)
             respond(Answer(self._registered(result, first=first)))
 
         cluster.committer.submit(mutation, deliver)
@@ -127,7 +128,7 @@ def _ignore(_result: object) -> None:
     """The row will be written again."""
 
 
-def known_node(row: NodeRow, *, free_bytes: int = 0) -> KnownNode:
+def known_node(row: NodeRow, clock: Clock, *, free_bytes: int = 0) -> KnownNode:
     """A node as its row tells; what it says of free space is not on record."""
     return KnownNode(
         id=row.id,
@@ -142,7 +143,16 @@ def known_node(row: NodeRow, *, free_bytes: int = 0) -> KnownNode:
         free_bytes=free_bytes,
         filesystem_id=row.filesystem_id,
         volume_state=m.VolumeState(row.volume_state),
-        draining=row.state == NodeState.DRAINING,
+        draining=row.intent == NodeIntent.DRAINING,
+        maintenance_until=maintenance_until(row, clock),
         last_seen_at_ms=row.last_seen_at,
         registered_at_ms=row.registered_at,
     )
+
+
+def maintenance_until(row: NodeRow, clock: Clock) -> float:
+    """When a node's maintenance ends, in monotonic time; 0 where it is in none."""
+    left_ms = row.intent_until - clock.wall_ms()
+    if row.intent != NodeIntent.MAINTENANCE or left_ms <= 0:
+        return 0.0
+    return clock.monotonic() + left_ms / 1000

@@ -1,8 +1,8 @@
-"""Mutations that let a node go: no new data, its copies given up one by one where others stay, then its row."""
+"""Mutations of what operators say of nodes: let one go, put one in maintenance, forget one."""
 
 from dataclasses import dataclass
 
-from dfs_master.catalog.models import NodeState, ReplicaState
+from dfs_master.catalog.models import NodeIntent, NodeState, ReplicaState
 from dfs_master.catalog.mutations.base import Context, Mutation
 from dfs_master.catalog.rows import NodeRow, ReplicaRow
 from dfs_wire.errors import ConflictError, NotFoundError
@@ -22,13 +22,40 @@ class SetDraining(Mutation[NodeRow]):
             NotFoundError: no node has this id.
         """
         before = _node(context, self.node_id)
-        if (before.state == NodeState.DRAINING) == self.draining:
+        if (before.intent == NodeIntent.DRAINING) == self.draining:
             return before
-        # A cancelled node is suspect until its next heartbeat says that it serves.
-        row = before._replace(state=NodeState.DRAINING if self.draining else NodeState.SUSPECT)
+        intent = NodeIntent.DRAINING if self.draining else NodeIntent.NONE
+        row = _with_intent(before, intent, NodeState.DRAINING)
         context.staging.put_node(row)
         kind = "drain_started" if self.draining else "drain_cancelled"
         context.add_event(kind, row.name, {"node_id": row.id})
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class SetMaintenance(Mutation[NodeRow]):
+    """Let a node be away for a while, until `until_ms` (milliseconds since 1970), or end that with 0."""
+
+    node_id: int
+    until_ms: int
+
+    def apply(self, context: Context) -> NodeRow:
+        """The node as it stands now; an event.
+
+        Raises:
+            NotFoundError: no node has this id.
+            ConflictError: it is being drained.
+        """
+        before = _node(context, self.node_id)
+        if before.intent == NodeIntent.DRAINING:
+            raise ConflictError(f"node {before.name} is being drained; say `dfs node cancel {before.name}` first")
+        if not self.until_ms and before.intent == NodeIntent.NONE:
+            return before
+        intent = NodeIntent.MAINTENANCE if self.until_ms else NodeIntent.NONE
+        row = _with_intent(before, intent, NodeState.MAINTENANCE)._replace(intent_until=self.until_ms)
+        context.staging.put_node(row)
+        kind = "maintenance_started" if self.until_ms else "maintenance_ended"
+        context.add_event(kind, row.name, {"node_id": row.id, "until_ms": self.until_ms})
         return row
 
 
@@ -47,7 +74,7 @@ class ReleaseCopies(Mutation[int]):
             ConflictError: it is not being drained, or a chunk needs its copy here.
         """
         node = _node(context, self.node_id)
-        if node.state != NodeState.DRAINING:
+        if node.intent != NodeIntent.DRAINING:
             raise ConflictError(f"node {node.name} is {node.state}; drain it first")
         digests = context.content.digests_on(self.node_id, self.limit)
         for digest in digests:
@@ -97,10 +124,23 @@ def _node(context: Context, node_id: int) -> NodeRow:
     return row
 
 
+def _with_intent(before: NodeRow, intent: NodeIntent, shown: NodeState) -> NodeRow:
+    """The row with what was said of the node. A node that is there shows it at once, one that is away when it is back.
+
+    Where the intent ends, the node is suspect until its next heartbeat says that it serves.
+    """
+    row = before._replace(intent=intent, intent_until=0)
+    if intent and before.state in (NodeState.LIVE, NodeState.DRAINING, NodeState.MAINTENANCE):
+        return row._replace(state=shown)
+    if not intent and before.state == shown:
+        return row._replace(state=NodeState.SUSPECT)
+    return row
+
+
 def _stays(context: Context, row: ReplicaRow, leaving: int) -> bool:
     """Whether a copy is verified, on another node that serves and is not to go either."""
     standing = context.nodes.get(row.node_id)
     if row.node_id == leaving or row.state != ReplicaState.GOOD or standing is None or not standing.copies_count:
         return False
     other = context.staging.node(row.node_id)
-    return other is not None and other.state != NodeState.DRAINING
+    return other is not None and other.intent != NodeIntent.DRAINING

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dfs_master.catalog.models import ChunkState, NodeState, ReplicaState
+from dfs_master.catalog.models import ChunkState, NodeIntent, NodeState, ReplicaState
 from dfs_master.catalog.mutations.base import Context, Mutation, require_int64
 from dfs_master.catalog.rows import ChunkRow, NodeRow, ReplicaRow
 from dfs_wire.errors import ConflictError, NotFoundError, UsageError
@@ -116,7 +116,7 @@ class RegisterNode(Mutation[NodeRow]):
             zone=self.zone,
             capacity_bytes=self.capacity_bytes,
             used_bytes=self.used_bytes,
-            state=_registered_state(before, volume_state),
+            state=_registered_state(before, volume_state, context.now_ms),
             volume_state=volume_state,
             filesystem_id=self.filesystem_id,
             registration=self.registration,
@@ -146,10 +146,12 @@ def _volume_state(before: NodeRow, told: str) -> str:
     return VolumeState.FAILED if before.volume_state == VolumeState.FAILED else told
 
 
-def _registered_state(before: NodeRow, volume_state: str) -> NodeState:
+def _registered_state(before: NodeRow, volume_state: str, now_ms: int) -> NodeState:
     if volume_state == VolumeState.FAILED:
         return NodeState.FAILED
-    return NodeState.DRAINING if before.state == NodeState.DRAINING else NodeState.LIVE
+    if before.intent == NodeIntent.MAINTENANCE and before.intent_until > now_ms:
+        return NodeState.MAINTENANCE
+    return NodeState.DRAINING if before.intent == NodeIntent.DRAINING else NodeState.LIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ def test_a_verified_volume_is_trusted_again(store: Store) -> None:
 
 def test_a_draining_node_goes_on_draining(store: Store) -> None:
     """Whoever restarts it did not cancel that."""
-    store.execute("UPDATE nodes SET state = 'draining' WHERE id = 1")
+    store.execute("UPDATE nodes SET state = 'draining', intent = 'draining' WHERE id = 1")
     assert store.do(register("node-1", node_id=1, registration=2)).state == "draining"
 
 
