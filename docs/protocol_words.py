@@ -227,7 +227,7 @@ ENUMS: dict[str, str] = {
 
 #: Details of an error, where it has any.
 ERROR_DETAILS: dict[str, str] = {
-    "chunks_missing": "`digests`: array of bytes",
+    "chunks_missing": "`digests`: array of bytes; `copies`: how many the policy asks for",
     "bad_ticket": "`digests`: array of bytes, where receipts are concerned",
     "too_few_nodes": "`live`, `needed`: integers",
     "conflict": "`version`: integer, the target's version, where the target is not what was expected",

@@ -152,7 +152,7 @@ class FakeMaster:
         copies = self.copies_for(commit.path)
         if missing := [digest for digest in digests if len(self._holders(digest, receipts)) < copies]:
             self.wrong_hints -= set(missing)
-            raise ChunksMissingError("chunks are missing", digests=missing)
+            raise ChunksMissingError("chunks are missing", digests=missing, copies=copies)
         for digest in digests:
             self.replicas.setdefault(digest, set()).update(self._holders(digest, receipts))
         version = len(self.versions) + 1

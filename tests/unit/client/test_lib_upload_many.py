@@ -1,16 +1,16 @@
 """Many files in groups."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.fake_cluster import FakeCluster
 
+from dfs_client import packing
 from dfs_client.api import Dfs, ProgressEvent
 from dfs_client.executors import ThreadExecutor
+from dfs_client.packing import PACK_FILES_MAX, SMALL_BYTES_MAX
 from dfs_client.sending import SEND_TRIES_MAX
-from dfs_client.upload_many import GROUP_FILES_MAX, SMALL_BYTES_MAX
 from dfs_wire.errors import (
     AlreadyExistsError,
     BadTicketError,
@@ -49,7 +49,7 @@ def make_files(tmp_path: Path, count: int, size: int = 100) -> list[tuple[Path, 
 
 def test_small_files_share_plans_and_commits(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
     """A thousand files take a handful of round trips to the master, and each has its own result in order."""
-    pairs = make_files(tmp_path, 4 * GROUP_FILES_MAX)
+    pairs = make_files(tmp_path, 4 * PACK_FILES_MAX)
     results = list(dfs.upload_many(pairs))
     assert [(result.source, result.path) for result in results] == pairs
     assert all(result.ok for result in results)
@@ -106,18 +106,28 @@ def test_large_files_go_in_chunks_between_small_ones(cluster: FakeCluster, dfs: 
     assert all(cluster.content(path) == source.read_bytes() for source, path in pairs)
 
 
-def test_files_that_change_are_refused_alone(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
-    """A file that grew between look and read is an error, its neighbours are stored."""
+@pytest.mark.parametrize("change", ["grown", "shrunk", "same size"])
+def test_files_that_change_are_refused_alone(
+    cluster: FakeCluster, dfs: Dfs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """A file that somebody writes to while it is read is an error, its neighbours are stored."""
     pairs = make_files(tmp_path, 3)
+    contents = [source.read_bytes() for source, _ in pairs]
+    fill = packing._fill
+    reads: list[int] = []
 
-    def growing() -> Iterator[tuple[Path, str]]:
-        for source, path in pairs:
-            yield source, path
-            if path.endswith("1"):
-                source.write_bytes(b"grown")
+    def write_meanwhile(descriptor: int, room: memoryview) -> int:
+        reads.append(descriptor)
+        if len(reads) == 2:
+            pairs[1][0].write_bytes({"grown": b"x" * 101, "shrunk": b"x", "same size": b"x" * 100}[change])
+            os.utime(pairs[1][0], ns=(1, 1))
+        return fill(descriptor, room)
 
-    results = list(dfs.upload_many(growing()))
+    monkeypatch.setattr(packing, "_fill", write_meanwhile)
+    results = list(dfs.upload_many(pairs))
     assert [type(result.error) for result in results] == [type(None), SourceChangedError, type(None)]
+    assert [cluster.content(pairs[index][1]) for index in (0, 2)] == [contents[0], contents[2]]
+    assert cluster.put_bytes == 200, "its place in the pack went to the next file"
 
 
 def test_no_clobber_keeps_existing_files(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
@@ -161,8 +171,8 @@ def test_receipts_that_spoil_a_commit_are_renewed(cluster: FakeCluster, dfs: Dfs
 def test_a_cluster_that_refuses_ends_all_at_once(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
     """Too few nodes is asked once, not once a group; each file still has its result."""
     cluster.copies = 5
-    results = list(dfs.upload_many(make_files(tmp_path, 3 * GROUP_FILES_MAX)))
-    assert len(results) == 3 * GROUP_FILES_MAX
+    results = list(dfs.upload_many(make_files(tmp_path, 3 * PACK_FILES_MAX)))
+    assert len(results) == 3 * PACK_FILES_MAX
     assert {type(result.error) for result in results} == {TooFewNodesError}
     assert len(cluster.sent(Plan)) == 1
 
@@ -170,7 +180,7 @@ def test_a_cluster_that_refuses_ends_all_at_once(cluster: FakeCluster, dfs: Dfs,
 def test_a_caller_may_stop_early(cluster: FakeCluster, tmp_path: Path) -> None:
     """Closing the iterator ends the work and gives all buffers back."""
     with cluster.connect(executor=ThreadExecutor(4)) as dfs:
-        results = dfs.upload_many(make_files(tmp_path, 3 * GROUP_FILES_MAX))
+        results = dfs.upload_many(make_files(tmp_path, 3 * PACK_FILES_MAX))
         assert next(results).ok
         results.close()  # type: ignore[attr-defined]
         assert dfs._parts().buffers._lent == 0

@@ -49,7 +49,7 @@ def _commit(context: Context, file: FileCommit, evidence: Evidence) -> int:
         UsageError: path, sizes, extents or digests make no sense.
         WrongKindError: the target, or something above it, is not of the kind needed.
         ConflictError: the target is not what was expected.
-        ChunksMissingError: chunks without enough copies; details: `digests`.
+        ChunksMissingError: chunks without enough copies; details: `digests`, and the `copies` that the policy asks for.
     """
     _check_shape(file)
     place = find(context, file.path)
@@ -96,6 +96,7 @@ def _stage_chunks(context: Context, file: FileCommit, evidence: Evidence, copies
         raise ChunksMissingError(
             f"{len(missing)} of {len(sizes)} chunks of {file.path} have fewer than {copies} copies; upload those again",
             digests=missing,
+            copies=copies,
         )
     for chunk in judged:
         context.content.put_chunk(chunk.row, chunk.replicas)

@@ -117,7 +117,7 @@ def test_one_refused_file_spoils_no_other(store: Store) -> None:
     given = [each for file in (files[0], files[2]) for each in receipts(file, (1, 2))]
     outcomes = store.do(CommitFiles(request_id(), files, given))
     assert [outcome.code for outcome in outcomes] == ["", "chunks_missing", ""]
-    assert outcomes[1].details == {"digests": [digest_of("two")]}
+    assert outcomes[1].details == {"digests": [digest_of("two")], "copies": 2}
     assert set(store.paths()) == {"/a", "/a/x", "/c", "/c/z"}
     assert store.one("SELECT count(*) FROM chunks") == 2
 
@@ -137,7 +137,7 @@ def test_too_few_receipts_name_the_chunks(store: Store) -> None:
     file = file_commit("/f", "one", "two")
     given = [*receipts(file, (1,)), receipt(2, digest_of("one"))]
     outcome = commit_with(store, file, *given)
-    assert (outcome.code, outcome.details) == ("chunks_missing", {"digests": [digest_of("two")]})
+    assert (outcome.code, outcome.details) == ("chunks_missing", {"digests": [digest_of("two")], "copies": 2})
     assert store.one("SELECT count(*) FROM chunks") == 0
     assert store.paths() == {}
 
