@@ -2,8 +2,8 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 from dfs_wire.channel import Channel, Dialer
 from dfs_wire.messages import Hello
@@ -24,18 +24,27 @@ class ChannelPool:
         self._idle: defaultdict[str, list[Channel]] = defaultdict(list)
         self._closed = False
 
-    @contextmanager
-    def channel(self, address: str) -> Iterator[Channel]:
+    def channel(self, address: str) -> "Loan":
         """An open channel to `host:port` for the length of the block; a broken one is not lent again.
 
         Raises:
-            ConnectFailedError, TimedOutError, BadCredentialError: as `Dialer.dial`.
+            ConnectFailedError, TimedOutError, BadCredentialError: on entering the block, as `Dialer.dial`.
         """
-        channel = self._take(address) or self._dialer.dial(address, self._hello_for(address))
-        try:
-            yield channel
-        finally:
-            self._give_back(address, channel)
+        return Loan(self, address)
+
+    def take(self, address: str) -> Channel:
+        """A channel that the caller must give back; see `channel`."""
+        return self._take(address) or self._dialer.dial(address, self._hello_for(address))
+
+    def give_back(self, address: str, channel: Channel) -> None:
+        """Take a channel back; a broken one is closed."""
+        keep = channel.usable()
+        with self._lock:
+            keep = keep and not self._closed and len(self._idle[address]) < self._idle_max
+            if keep:
+                self._idle[address].append(channel)
+        if not keep:
+            channel.close()
 
     def drop(self, address: str) -> None:
         """Close the idle channels to an address, for example because it was restarted."""
@@ -64,11 +73,24 @@ class ChannelPool:
                 return channel
             channel.close()
 
-    def _give_back(self, address: str, channel: Channel) -> None:
-        keep = channel.usable()
-        with self._lock:
-            keep = keep and not self._closed and len(self._idle[address]) < self._idle_max
-            if keep:
-                self._idle[address].append(channel)
-        if not keep:
-            channel.close()
+
+class Loan:
+    """One channel for the length of a block: a class rather than a generator, since every request enters it."""
+
+    __slots__ = ("_address", "_channel", "_pool")
+
+    def __init__(self, pool: ChannelPool, address: str) -> None:
+        self._pool = pool
+        self._address = address
+        self._channel: Channel | None = None
+
+    def __enter__(self) -> Channel:
+        self._channel = self._pool.take(self._address)
+        return self._channel
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._channel is not None:
+            self._pool.give_back(self._address, self._channel)
+            self._channel = None

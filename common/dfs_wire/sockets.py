@@ -1,8 +1,7 @@
 """Channels over TCP."""
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import TypeVar
 
 from dfs_wire.channel import Answer, Channel, GetStream, PutStream
@@ -47,6 +46,7 @@ class SocketChannel:
         self.stream = FrameStream(transport)
         self._numbers = itertools.count(1)
         self._open = True
+        self._on_doubt = _ClosingOnDoubt(self)
 
     def call(self, request: Header, reply: type[R], body: bytes = b"", *, seconds: float = REPLY_SECONDS) -> Answer[R]:
         """One round trip; see `Channel.call`."""
@@ -65,11 +65,14 @@ class SocketChannel:
         """Begin to store a chunk; see `Channel.put`."""
         number = next(self._numbers)
         size = request.ticket.size
+        self.stream.transport.set_deadline(seconds)
+        if size <= EAGER_BODY_BYTES_MAX:
+            # The head waits for the first bytes: one packet for both wakes the node once.
+            return SocketPutStream(self, number, size, request)
         with self.closing_on_doubt():
-            self.stream.transport.set_deadline(seconds)
             self.stream.send_chunk_head(Kind.REQUEST, _PUT, number, request, size)
-            answer = self.reply_head(_PUT, number) if size > EAGER_BODY_BYTES_MAX else None
-        if answer is not None and answer[0].kind is not Kind.GO_ON:
+            answer = self.reply_head(_PUT, number)
+        if answer[0].kind is not Kind.GO_ON:
             raise self.refusal(*answer)
         return SocketPutStream(self, number, size)
 
@@ -117,36 +120,57 @@ class SocketChannel:
         self.close()
         return ProtocolError(f"a {head.kind.name} frame came out of turn")
 
-    @contextmanager
-    def closing_on_doubt(self) -> Iterator[None]:
+    def closing_on_doubt(self) -> "_ClosingOnDoubt":
         """Close the connection when the block fails: nobody knows what is still under way on it."""
-        try:
-            yield
-        except BaseException:
-            self.close()
-            raise
+        return self._on_doubt
+
+
+class _ClosingOnDoubt:
+    """A class rather than a generator: every request enters it."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, channel: SocketChannel) -> None:
+        self._channel = channel
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._channel.close()
 
 
 class SocketPutStream:
     """`PutStream` over TCP."""
 
-    def __init__(self, channel: SocketChannel, number: int, size: int) -> None:
+    def __init__(self, channel: SocketChannel, number: int, size: int, unsent: PutChunk | None = None) -> None:
         self._channel = channel
         self._number = number
         self._left = size
+        self._unsent = unsent
 
     def write(self, block: bytes | bytearray | memoryview) -> None:
         """Send the next bytes; see `PutStream.write`."""
         if len(block) > self._left:
             raise ValueError("more bytes than the ticket's size")
+        stream = self._channel.stream
         with self._channel.closing_on_doubt():
-            self._channel.stream.transport.send(block)
+            if self._unsent is not None:
+                request, self._unsent = self._unsent, None
+                stream.send_chunk_head(Kind.REQUEST, _PUT, self._number, request, self._left, block)
+            else:
+                stream.transport.send(block)
         self._left -= len(block)
 
     def finish(self) -> PutChunkReply:
         """Wait for the receipts; see `PutStream.finish`."""
         if self._left:
             raise ValueError(f"{self._left} bytes of the chunk were not written")
+        if self._unsent is not None:
+            self.write(b"")
         with self._channel.closing_on_doubt():
             head, header = self._channel.reply_head(_PUT, self._number)
         if head.kind is not Kind.REPLY:

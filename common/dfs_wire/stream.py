@@ -95,10 +95,21 @@ class FrameStream:
         checksum = frame.body_checksum(body)
         self.transport.send(frame.encode_head(kind, verb, request, encoded, len(body), checksum), encoded, body)
 
-    def send_chunk_head(self, kind: Kind, verb: int, request: int, header: Header, body_bytes: int) -> None:
-        """Send a frame's head; its chunk body of `body_bytes` follows by `transport.send` or `send_file`."""
+    def send_chunk_head(
+        self,
+        kind: Kind,
+        verb: int,
+        request: int,
+        header: Header,
+        body_bytes: int,
+        begin: bytes | bytearray | memoryview = b"",
+    ) -> None:
+        """Send a frame's head; of its chunk body, `begin` goes with it in one packet where both are small.
+
+        The rest of the `body_bytes` follows by `transport.send` or `send_file`.
+        """
         encoded = encode(header)
-        self.transport.send(frame.encode_head(kind, verb, request, encoded, body_bytes), encoded)
+        self.transport.send(frame.encode_head(kind, verb, request, encoded, body_bytes), encoded, begin)
 
     def send_go_on(self, verb: int, request: int) -> None:
         """Tell the sender of a large body to send it."""
