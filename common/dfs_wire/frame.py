@@ -17,10 +17,10 @@ All numbers are unsigned and big-endian.
 """
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
-import crc32c
+from crc32c import crc32c
 
 from dfs_wire.errors import ProtocolError, TooLargeError
 from dfs_wire.limits import CHUNK_BYTES_MAX, HEADER_BYTES_MAX
@@ -30,7 +30,9 @@ PROTOCOL_VERSION = 1
 
 _FIXED = struct.Struct(">4sBBHQIQII")
 _CRC = struct.Struct(">I")
-FIXED_BYTES = _FIXED.size + _CRC.size
+_WHOLE = struct.Struct(">4sBBHQIQIII")
+_CHECKED_BYTES = _FIXED.size
+FIXED_BYTES = _WHOLE.size
 if FIXED_BYTES != 40:
     raise ValueError("the fixed header's layout and its documentation differ")
 
@@ -45,8 +47,10 @@ class Kind(IntEnum):
     GO_ON = 4
 
 
-@dataclass(frozen=True, slots=True)
-class FrameHead:
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+class FrameHead(NamedTuple):
     """The decoded fixed header."""
 
     kind: Kind
@@ -61,17 +65,26 @@ class FrameHead:
 def encode_head(kind: Kind, verb: int, request: int, header: bytes, body_bytes: int, body_crc32c: int = 0) -> bytes:
     """The 40 bytes before `header`. `body_bytes` is the length of what the caller sends behind it."""
     fixed = _FIXED.pack(MAGIC, PROTOCOL_VERSION, kind, verb, request, len(header), body_bytes, body_crc32c, 0)
-    return fixed + _CRC.pack(crc32c.crc32c(header, crc32c.crc32c(fixed)))
+    return fixed + _CRC.pack(crc32c(header, crc32c(fixed)))
 
 
-def decode_head(data: bytes | bytearray | memoryview, *, header_bytes_max: int = HEADER_BYTES_MAX) -> FrameHead:
-    """Read the fixed header, before anything is allocated for what follows.
+def encode_frame(kind: Kind, verb: int, request: int, header: bytes, body: bytes = b"") -> bytes:
+    """A whole frame with a list body, or with none."""
+    checksum = crc32c(body) if body else 0
+    fixed = _FIXED.pack(MAGIC, PROTOCOL_VERSION, kind, verb, request, len(header), len(body), checksum, 0)
+    return fixed + _CRC.pack(crc32c(header, crc32c(fixed))) + header + body
+
+
+def decode_head(
+    data: bytes | bytearray | memoryview, start: int = 0, *, header_bytes_max: int = HEADER_BYTES_MAX
+) -> FrameHead:
+    """Read the fixed header that begins at `start`, before anything is allocated for what follows.
 
     Raises:
         ProtocolError: not our magic, another protocol version, or an unknown kind.
         TooLargeError: a length is over its limit.
     """
-    magic, version, kind, verb, request, header_bytes, body_bytes, body_crc, _ = _FIXED.unpack_from(data)
+    magic, version, kind, verb, request, header_bytes, body_bytes, body_crc, _, crc = _WHOLE.unpack_from(data, start)
     if magic != MAGIC:
         raise ProtocolError("this is not a dfs frame; is the peer a dfs program?")
     if version != PROTOCOL_VERSION:
@@ -80,12 +93,10 @@ def decode_head(data: bytes | bytearray | memoryview, *, header_bytes_max: int =
         raise TooLargeError(f"a header of {header_bytes} bytes is over the limit of {header_bytes_max}")
     if body_bytes > CHUNK_BYTES_MAX:
         raise TooLargeError(f"a body of {body_bytes} bytes is over the limit of {CHUNK_BYTES_MAX}")
-    try:
-        known = Kind(kind)
-    except ValueError as error:
-        raise ProtocolError(f"frame kind {kind} is unknown") from error
-    (header_crc,) = _CRC.unpack_from(data, _FIXED.size)
-    return FrameHead(known, verb, request, header_bytes, body_bytes, body_crc, header_crc)
+    known = _KINDS.get(kind)
+    if known is None:
+        raise ProtocolError(f"frame kind {kind} is unknown")
+    return FrameHead(known, verb, request, header_bytes, body_bytes, body_crc, crc)
 
 
 def check_header(fixed: bytes | bytearray | memoryview, header: bytes | memoryview, head: FrameHead) -> None:
@@ -94,13 +105,13 @@ def check_header(fixed: bytes | bytearray | memoryview, header: bytes | memoryvi
     Raises:
         ProtocolError: bytes were altered on the way; nothing of this connection can be trusted any more.
     """
-    if crc32c.crc32c(header, crc32c.crc32c(memoryview(fixed)[: _FIXED.size])) != head.header_crc32c:
+    if crc32c(header, crc32c(fixed[:_CHECKED_BYTES])) != head.header_crc32c:
         raise ProtocolError("a frame's header checksum is wrong")
 
 
 def body_checksum(body: bytes | memoryview) -> int:
     """What `body_crc32c` holds for a list body."""
-    return crc32c.crc32c(body) if body else 0
+    return crc32c(body) if body else 0
 
 
 def check_body(body: bytes | memoryview, head: FrameHead) -> None:
