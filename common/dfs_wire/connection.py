@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 #: After an error in mid-body, the rest is read and thrown away this long so that the peer sees the error.
 _LINGER_SECONDS = 2.0
 _LINGER_READS = 1_024
+#: A chunk up to this size goes with the head of its reply: one packet for both wakes the reader once.
+_TOGETHER_BYTES_MAX = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +165,14 @@ class Connection:
 
     def _send_chunk(self, head: FrameHead, answer: ChunkAnswer) -> None:
         source, length = answer.source, answer.header.length
-        self._replying = True
         try:
+            if length <= _TOGETHER_BYTES_MAX:
+                begin = source.read(0, length)
+                self._replying = True
+                self._stream.send_chunk_head(Kind.REPLY, head.verb, head.request, answer.header, length, begin)
+                self._replying = False
+                return
+            self._replying = True
             self._stream.send_chunk_head(Kind.REPLY, head.verb, head.request, answer.header, length)
             descriptor = source.fileno()
             if descriptor is not None and self._transport.can_sendfile:
