@@ -15,7 +15,7 @@ help:
 	@echo "make check     lint, types, import rules"
 	@echo "make fix       format, and mend what the linter can"
 	@echo "make install   only set up $(VENV)"
-	@echo "make bench     measure"
+	@echo "make bench     measure beside the machine's limits: WORKLOADS=w1,w2 REPEAT=5 ENGINE=process"
 
 install: $(STAMP)
 
@@ -45,4 +45,5 @@ demo: $(STAMP)
 	$(BIN)/python -m dfs_deploy.demo --engine $(ENGINE)
 
 bench: $(STAMP)
-	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.run --engine $(ENGINE) $(if $(WORKLOADS),--workloads $(WORKLOADS)) \
+		$(if $(REPEAT),--repeat $(REPEAT)) $(if $(DURATION),--seconds $(DURATION)) $(if $(JSON),--json $(JSON))

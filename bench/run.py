@@ -1,63 +1,58 @@
-"""`make bench`: each workload several times on a fresh cluster each; prints medians with their spread, writes JSON."""
+"""`make bench`: each workload several times, on a fresh cluster each time; prints a table, writes JSON."""
 
 import argparse
 import json
-import platform
-import statistics
-import subprocess
+import shutil
 import sys
-from collections import defaultdict
-from datetime import UTC, datetime
-from importlib.metadata import version
+import tempfile
 from pathlib import Path
 
 from bench.cluster import fresh_cluster
-from bench.workloads import WORKLOADS
+from bench.recording import Options, Run
+from bench.report import print_table, summarise
+from bench.workloads import STARTS_ITSELF, USUAL, WORKLOADS
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - files of the client lie in memory, so that its disk is not measured
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description="Measure a cluster of three process nodes on this machine.")
-    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="comma-separated: %(default)s")
-    parser.add_argument("--runs", type=int, default=5, help="fresh clusters a workload (default %(default)s)")
-    parser.add_argument("--directory", type=Path, help="where clusters and files lie (default: the system's)")
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument("--workloads", default=",".join(USUAL), help=f"of {', '.join(WORKLOADS)} (default %(default)s)")
+    parser.add_argument("--repeat", type=int, default=5, help="fresh clusters a workload (default %(default)s)")
+    parser.add_argument("--engine", choices=("process", "docker"), default="process")
+    parser.add_argument("--seconds", type=float, default=300.0, help="how long `load` lasts (default %(default)s)")
+    parser.add_argument("--clients", type=int, default=16, help="clients of `load` (default %(default)s)")
+    parser.add_argument("--directory", type=Path, help="where clusters and limits write (default: the system's)")
     parser.add_argument("--json", type=Path, default=Path("bench-result.json"), help="default %(default)s")
     options = parser.parse_args()
     chosen = [name for name in options.workloads.split(",") if name]
     unknown = set(chosen) - set(WORKLOADS)
-    if unknown or options.runs < 1:
-        parser.error(f"unknown workloads {sorted(unknown)}; there are {sorted(WORKLOADS)}")
-    figures: defaultdict[str, list[float]] = defaultdict(list)
+    if unknown or not chosen or options.repeat < 1:
+        parser.error(f"unknown workloads {sorted(unknown)}; there are {', '.join(WORKLOADS)}")
+    runs = []
     # Runs of different workloads alternate, so that a slow minute of the machine does not hit one of them alone.
-    for number in range(1, options.runs + 1):
+    for number in range(1, options.repeat + 1):
         for name in chosen:
-            print(f"run {number} of {options.runs}: {name}", file=sys.stderr)
-            with fresh_cluster(options.directory) as directory:
-                for figure, value in WORKLOADS[name](directory).items():
-                    figures[figure].append(value)
-    _print(figures)
-    options.json.write_text(json.dumps(_result(figures, options.runs), indent=2) + "\n")
+            print(f"run {number} of {options.repeat}: {name}", file=sys.stderr)
+            runs.append(_run(name, options.engine, options.directory, Options(options.seconds, options.clients)))
+    summary = {"engine": options.engine, "repeat": options.repeat, "workloads": chosen, **summarise(runs)}
+    print_table(summary)
+    options.json.write_text(json.dumps(summary, indent=2) + "\n")
 
 
-def _print(figures: dict[str, list[float]]) -> None:
-    print(f"{'figure':48} {'median':>10} {'min':>10} {'max':>10}")
-    for name, values in figures.items():
-        print(f"{name:48} {statistics.median(values):10.2f} {min(values):10.2f} {max(values):10.2f}")
-
-
-def _result(figures: dict[str, list[float]], runs: int) -> dict[str, object]:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    return {
-        "commit": commit,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "dfs": version("dfs"),
-        "python": platform.python_version(),
-        "runs": runs,
-        "figures": {
-            name: {"median": statistics.median(values), "min": min(values), "max": max(values), "values": values}
-            for name, values in figures.items()
-        },
-    }
+def _run(name: str, engine: str, directory: Path | None, options: Options) -> Run:
+    """One run of one workload; nothing is left of it."""
+    files = Path(tempfile.mkdtemp(prefix="dfs-bench-", dir=_MEMORY if _MEMORY.is_dir() else directory))
+    disk = Path(tempfile.mkdtemp(prefix="dfs-bench-limit-", dir=directory))
+    try:
+        with fresh_cluster(engine, directory, deployed=name not in STARTS_ITSELF) as cluster:
+            run = Run(cluster, files, disk, options)
+            WORKLOADS[name](run)
+            return run
+    finally:
+        shutil.rmtree(files)
+        shutil.rmtree(disk)
 
 
 if __name__ == "__main__":
