@@ -1,5 +1,6 @@
 """The state of one connection of the event listener."""
 
+import selectors
 import socket
 from collections import deque
 
@@ -11,6 +12,9 @@ from dfs_wire.service import Session
 READ_BYTES = 256 * 1024
 #: Requests of one connection that are not answered yet.
 PENDING_MAX = 64
+#: Answers that wait together are sent as one up to this size.
+_JOINED_BYTES_MAX = 64 * 1024
+_READ = selectors.EVENT_READ
 
 
 class EventConnection:
@@ -27,8 +31,8 @@ class EventConnection:
         self.heard_at = now
         #: When the frame that is only half here began to arrive.
         self.partial_since: float | None = None
-        #: What the selector watches; 1 is EVENT_READ, as registered by the listener.
-        self.events = 1
+        #: What the selector watches, as registered by the listener.
+        self.events = _READ
         self.reading_paused = False
         #: No request is begun any more; what is queued goes out, then the connection ends.
         self.closing = False
@@ -36,15 +40,27 @@ class EventConnection:
         self.lingering_since: float | None = None
         self.closed = False
         self.unsent_bytes = 0
-        self._unsent: deque[memoryview] = deque()
+        #: Answers are collected: they go out together, when what was read is served.
+        self.collecting = False
+        self._unsent: deque[bytes | memoryview] = deque()
 
     def may_take_more(self) -> bool:
         """Whether another request may be begun."""
         return not self.closing and self.pending < PENDING_MAX and self.unsent_bytes <= UNSENT_REPLY_BYTES_MAX
 
+    def is_usual(self) -> bool:
+        """Whether it is read from, has all its answers, and may go on so: there is nothing to change."""
+        return (
+            self.events == _READ
+            and not self.unsent_bytes
+            and not self.reading_paused
+            and not self.closing
+            and self.pending < PENDING_MAX
+        )
+
     def queue(self, data: bytes) -> None:
         """Add a reply to what is to be sent."""
-        self._unsent.append(memoryview(data))
+        self._unsent.append(data)
         self.unsent_bytes += len(data)
 
     def send_some(self) -> None:
@@ -53,14 +69,19 @@ class EventConnection:
         Raises:
             OSError: the peer is gone.
         """
-        while self._unsent:
-            first = self._unsent[0]
+        unsent = self._unsent
+        if len(unsent) > 1 and self.unsent_bytes <= _JOINED_BYTES_MAX:
+            joined = b"".join(unsent)
+            unsent.clear()
+            unsent.append(joined)
+        while unsent:
+            first = unsent[0]
             try:
                 sent = self.socket.send(first)
             except BlockingIOError:
                 return
             self.unsent_bytes -= sent
             if sent < len(first):
-                self._unsent[0] = first[sent:]
+                unsent[0] = memoryview(first)[sent:]
                 return
-            self._unsent.popleft()
+            unsent.popleft()

@@ -15,18 +15,17 @@ from functools import partial
 from typing import Any, Protocol
 
 from dfs_runtime.clock import Clock
-from dfs_wire import frame
 from dfs_wire.channel import Answer
 from dfs_wire.codec import decode, encode, error_header
 from dfs_wire.errors import DfsError, InternalError, ProtocolError
 from dfs_wire.event_connection import READ_BYTES, EventConnection
-from dfs_wire.frame import MAGIC, Kind
+from dfs_wire.frame import MAGIC, Kind, encode_frame
 from dfs_wire.limits import CONNECTIONS_MAX, HEADER_BYTES_MAX, HELLO_SECONDS, IDLE_SECONDS
 from dfs_wire.messages import Header, Hello, Role
 from dfs_wire.parser import Frame
 from dfs_wire.service import Session, authorise, find_rule
 from dfs_wire.transport import Transport, format_address, listen
-from dfs_wire.verbs import Body, Server
+from dfs_wire.verbs import BY_NUMBER, BY_REQUEST, Body, Server
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +40,10 @@ _SWEEP_SECONDS = 1.0
 #: Unfinished frames of all connections together.
 _HELD_BYTES_MAX = 256 * 1024 * 1024
 _STOP_SECONDS = 8.0
+
+#: What the master answers, by the number of the verb.
+_RULES = {number: rule for number, rule in BY_NUMBER.items() if rule.server in (Server.MASTER, Server.BOTH)}
+_HELLO = BY_REQUEST[Hello]
 
 Respond = Callable[["Answer[Any] | BaseException"], None]
 
@@ -86,6 +89,13 @@ class EventListener:
         self._line_threads: set[threading.Thread] = set()
         self._line_transports: set[Transport] = set()
         self._completed: deque[Callable[[], None]] = deque()
+        #: A wake-up is under way: more would only cost.
+        self._woken = False
+        #: Answers from other threads: to whom, and the frame.
+        self._answers: deque[tuple[EventConnection, bytes]] = deque()
+        self._scratch = memoryview(bytearray(READ_BYTES))
+        self._now = clock.monotonic()
+        self._ident = 0
         self._selector = selectors.DefaultSelector()
         self._listening = listen(address)
         self._listening.setblocking(False)
@@ -129,22 +139,30 @@ class EventListener:
         self._wake()
 
     def _wake(self) -> None:
+        if self._woken:
+            return
+        self._woken = True
         with suppress(BlockingIOError, OSError):  # full: a wake-up is already under way; closed: nobody waits
             self._wake_out.send(b"\0")
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._ident = threading.get_ident()
         next_sweep = self._clock.monotonic() + _SWEEP_SECONDS
         while not self._stopping.is_set():
-            for key, events in self._selector.select(0 if self._completed else _SWEEP_SECONDS):
+            ready = self._selector.select(0 if self._completed or self._answers else _SWEEP_SECONDS)
+            self._now = self._clock.monotonic()
+            for key, events in ready:
                 self._handle_safely(key.data, events)
             # What is added meanwhile waits for the next round: nobody's requests keep the others from being read.
             for _ in range(len(self._completed)):
                 self._guarded(self._completed.popleft())
-            if self._clock.monotonic() >= next_sweep:
+            for _ in range(len(self._answers)):
+                self._answer_safely(*self._answers.popleft())
+            if self._now >= next_sweep:
                 self._sweep()
-                next_sweep = self._clock.monotonic() + _SWEEP_SECONDS
+                next_sweep = self._now + _SWEEP_SECONDS
         for connection in list(self._connections):
             self._close(connection)
 
@@ -162,17 +180,26 @@ class EventListener:
             if isinstance(target, EventConnection):
                 self._close(target)
 
+    def _answer_safely(self, connection: EventConnection, data: bytes) -> None:
+        try:
+            self._answered(connection, data)
+        except Exception:  # as above
+            log.exception("the I/O thread failed on an answer")
+            self._close(connection)
+
     def _handle(self, target: "_Mark | EventConnection", events: int) -> None:
-        if target is _Mark.LISTENER:
-            self._accept()
-        elif target is _Mark.WAKE:
-            with suppress(BlockingIOError):
-                self._wake_in.recv(4096)
-        elif isinstance(target, EventConnection):
+        if isinstance(target, EventConnection):
             if events & selectors.EVENT_WRITE:
                 self._flush(target)
             if events & selectors.EVENT_READ and not target.closed:
                 self._read(target)
+        elif target is _Mark.LISTENER:
+            self._accept()
+        else:
+            with suppress(BlockingIOError):
+                self._wake_in.recv(4096)
+            # Before the queues are looked at: whoever adds to them from here on wakes us again.
+            self._woken = False
 
     def _watch_for_peers(self) -> None:
         self._selector.register(self._listening, selectors.EVENT_READ, _Mark.LISTENER)
@@ -204,17 +231,18 @@ class EventListener:
 
     def _read(self, connection: EventConnection) -> None:
         try:
-            data = connection.socket.recv(READ_BYTES)
+            count = connection.socket.recv_into(self._scratch)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
+            count = 0
+        if not count:
             self._close(connection)
             return
         if connection.closing:
             return  # only read so that the peer sees our last words
-        connection.heard_at = self._clock.monotonic()
+        connection.heard_at = self._now
+        data = bytes(self._scratch[:count])
         if connection.fresh:
             if data[0] != MAGIC[0]:
                 self._hand_to_lines(connection, data)
@@ -229,14 +257,16 @@ class EventListener:
             served = self._serve_turn(connection)
         except ProtocolError as error:
             log.warning("connection closed", extra={"peer": connection.session.peer, "reason": error.message})
-            self._send(connection, Kind.ERROR, 0, 0, error_header(error), b"")
+            connection.queue(encode_frame(Kind.ERROR, 0, 0, encode(error_header(error))))
             self._close_after_sending(connection)
             return
+        if connection.unsent_bytes:
+            self._flush(connection)
         if connection.closed:
             return
         held = connection.parser.held_bytes
         if not held or served or connection.partial_since is None:
-            connection.partial_since = self._clock.monotonic() if held else None
+            connection.partial_since = self._now if held else None
         if held > READ_BYTES and sum(each.parser.held_bytes for each in self._connections) > _HELD_BYTES_MAX:
             log.warning("too much is held of unfinished frames", extra={"peer": connection.session.peer})
             self._close(connection)
@@ -246,36 +276,40 @@ class EventListener:
         self._update_interest(connection)
 
     def _serve_turn(self, connection: EventConnection) -> int:
-        """Serve some whole frames; returns how many."""
-        for served in range(_FRAMES_PER_TURN):
-            if connection.closed or not connection.may_take_more():
-                return served
-            found = connection.parser.next_frame()
-            if found is None:
-                return served
-            self._serve_frame(connection, found)
+        """Serve some whole frames; returns how many. Their answers are collected, to go out together."""
+        connection.collecting = True
+        try:
+            for served in range(_FRAMES_PER_TURN):
+                if connection.closed or not connection.may_take_more():
+                    return served
+                found = connection.parser.next_frame()
+                if found is None:
+                    return served
+                self._serve_frame(connection, found)
+        finally:
+            connection.collecting = False
         return _FRAMES_PER_TURN
 
     def _serve_frame(self, connection: EventConnection, found: Frame) -> None:
         head = found.head
         if head.kind is not Kind.REQUEST:
             raise ProtocolError(f"a {head.kind.name} frame where a request was due")
-        rule = find_rule(head.verb, Server.MASTER)
+        rule = _RULES.get(head.verb) or find_rule(head.verb, Server.MASTER)
+        session = connection.session
         respond = self._responder(connection, head.verb, head.request)
         connection.pending += 1
         try:
-            authorise(connection.session, rule)
-            request: Header = decode(found.header, rule.request)
-            if rule.body is Body.NONE and found.body:
+            if session.role not in rule.roles:
+                authorise(session, rule)
+            request = decode(found.header, rule.request)
+            if found.body and rule.body is Body.NONE:
                 raise ProtocolError(f"{rule.name} has no body")
-            self._service.serve(connection.session, request, found.body, respond)
-            if isinstance(request, Hello):
-                connection.session.role = request.role
-                connection.session.address_set = request.address_set
-                connection.parser.greeted(HEADER_BYTES_MAX)
+            self._service.serve(session, request, found.body, respond)
+            if rule is _HELLO:
+                self._greeted(connection, request)
         except DfsError as error:
             respond(error)
-            if connection.session.role is Role.STRANGER:
+            if session.role is Role.STRANGER:
                 # A stranger gets one try: guessing credentials costs a connection each.
                 self._close_after_sending(connection)
             elif isinstance(error, ProtocolError):
@@ -284,6 +318,12 @@ class EventListener:
             log.exception("a handler failed", extra={"verb": rule.name, "request": head.request})
             respond(InternalError("the master failed on this request; its log has the details"))
 
+    def _greeted(self, connection: EventConnection, request: Header) -> None:
+        if isinstance(request, Hello):
+            connection.session.role = request.role
+            connection.session.address_set = request.address_set
+            connection.parser.greeted(HEADER_BYTES_MAX)
+
     def _responder(self, connection: EventConnection, verb: int, request: int) -> Respond:
         """A function that answers one request: at once on the I/O thread, else by handing the bytes to it."""
 
@@ -291,14 +331,14 @@ class EventListener:
             if isinstance(answer, BaseException):
                 if not isinstance(answer, DfsError):
                     log.error("a handler failed", exc_info=answer, extra={"verb": verb, "request": request})
-                kind, header, body = Kind.ERROR, encode(error_header(answer)), b""
+                data = encode_frame(Kind.ERROR, verb, request, encode(error_header(answer)))
             else:
-                kind, header, body = Kind.REPLY, encode(answer.header), answer.body
-            data = frame.encode_head(kind, verb, request, header, len(body), frame.body_checksum(body)) + header + body
-            if threading.current_thread() is self._thread:
+                data = encode_frame(Kind.REPLY, verb, request, encode(answer.header), answer.body)
+            if threading.get_ident() == self._ident:
                 self._answered(connection, data)
             else:
-                self.call_soon(lambda: self._answered(connection, data))
+                self._answers.append((connection, data))
+                self._wake()
 
         return respond
 
@@ -307,16 +347,10 @@ class EventListener:
         if connection.closed or connection.lingering_since is not None:
             return
         connection.queue(data)
-        self._flush(connection)
+        if not connection.collecting:
+            self._flush(connection)
 
     # -- sending and closing -----------------------------------------------------------------------------------
-
-    def _send(
-        self, connection: EventConnection, kind: Kind, verb: int, request: int, header: Header, body: bytes
-    ) -> None:
-        encoded = encode(header)
-        connection.queue(frame.encode_head(kind, verb, request, encoded, len(body)) + encoded + body)
-        self._flush(connection)
 
     def _flush(self, connection: EventConnection) -> None:
         try:
@@ -332,7 +366,7 @@ class EventListener:
 
     def _update_interest(self, connection: EventConnection) -> None:
         """Watch for what can be acted upon; a peer that does not take its replies is not read from."""
-        if connection.closed:
+        if connection.closed or connection.is_usual():
             return
         was_paused, connection.reading_paused = connection.reading_paused, not connection.may_take_more()
         if connection.reading_paused:
