@@ -23,13 +23,9 @@ _INDENT = "  "
 
 def compose_file(cluster: str, layout: Layout) -> str:
     """The text. It says `external` of the volumes: they hold the cluster's data and keys and are there already."""
-    network: dict[str, object] = {"name": layout.network, "labels": dict(layout.labels)}
-    if layout.subnet is not None and layout.gateway is not None:
-        # The master answers the line protocol to this gateway only.
-        network["ipam"] = {"config": [{"subnet": layout.subnet, "gateway": layout.gateway}]}
     content = {
         "services": {each.labels[LABEL_ROLE]: _service(each) for each in layout.containers},
-        "networks": {"cluster": network},
+        "networks": {"cluster": {"name": layout.network, "labels": dict(layout.labels)}},
         "volumes": {each.labels[LABEL_ROLE]: {"external": True, "name": each.volume} for each in layout.containers},
     }
     head = (

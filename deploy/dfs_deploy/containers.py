@@ -75,13 +75,11 @@ class ContainerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """All containers of a cluster and its network; `subnet` and `gateway` are None until the engine chose them."""
+    """All containers of a cluster and its network."""
 
     containers: tuple[ContainerSpec, ...]
     network: str
     labels: Mapping[str, str]
-    subnet: str | None
-    gateway: str | None
 
 
 # -- names ------------------------------------------------------------------------------------------------------
@@ -115,14 +113,14 @@ def cluster_labels(cluster: str, home: str) -> dict[str, str]:
 # -- roles ------------------------------------------------------------------------------------------------------
 
 
-def master_container(spec: ClusterSpec, *, image: str, home: str, gateway: str | None) -> ContainerSpec:
-    """The master. `gateway` is the network's: from there a line of this host's loopback seems to come."""
+def master_container(spec: ClusterSpec, *, image: str, home: str) -> ContainerSpec:
+    """The master. A line of this host's loopback seems to it to come from its network's gateway."""
     command = [MASTER_PROGRAM, "--data", MASTER_DATA, "--listen", _INSIDE_LISTEN]
     if not spec.line_protocol:
         command.append("--no-line-protocol")
-    elif gateway is not None and spec.is_loopback:
+    elif spec.is_loopback:
         # Published on a loopback address only, the gateway stands for nobody but this host.
-        command += ["--allow-line-from", gateway]
+        command += ["--allow-line-from", "gateway"]
     return _role(spec, MASTER, spec.master_port, command, image, home)
 
 

@@ -32,7 +32,8 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
     "--allow-line-from",
     multiple=True,
     metavar="ADDRESS",
-    help="Address or network, besides this machine, that may use the line protocol. May be repeated.",
+    help="Address or network, besides this machine, that may use the line protocol; in a container `gateway` is the "
+    "gateway of its network. May be repeated.",
 )
 @click.option("--log-file", type=click.Path(path_type=Path), help="Write logs here instead of standard error.")
 @click.option("--log-level", default="INFO", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]))

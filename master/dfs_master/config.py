@@ -14,7 +14,9 @@ LOCK_FILE = "lock"
 
 @dataclass(frozen=True, slots=True)
 class MasterConfig:
-    """Immutable. `line_allowed`: addresses and networks besides loopback that may use the line protocol."""
+    """Immutable. `line_allowed`: addresses and networks besides loopback that may use the line protocol;
+    `gateway` stands for the default gateway at the start.
+    """
 
     data: Path
     listen: str = "127.0.0.1:5000"

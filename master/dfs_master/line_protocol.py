@@ -12,6 +12,7 @@ from io import RawIOBase
 from typing import BinaryIO, Literal, Protocol, cast
 
 from dfs_master.credentials import Credentials
+from dfs_runtime.gateway import default_gateway
 from dfs_wire.channel import Dialer
 from dfs_wire.errors import (
     BadCredentialError,
@@ -32,6 +33,8 @@ LINE_BYTES_MAX = 8 * 1024
 LINE_SECONDS = 10.0
 BODY_SECONDS = 30.0
 _COPY_BYTES = 1024 * 1024
+#: Among the addresses that are allowed: whoever comes over the gateway, as a container's host does.
+GATEWAY = "gateway"
 #: The master stands where the nodes stand; in a container the public addresses lead nowhere.
 _RELAYING = AddressSet.CLUSTER
 
@@ -62,11 +65,12 @@ class LineProtocol:
         credentials: Credentials,
         *,
         allowed: Iterable[str] = (),
+        gateway: Callable[[], str | None] = default_gateway,
     ) -> None:
         self._store = store
         self._dialer = dialer
         self._credentials = credentials
-        self._allowed = [_network(each) for each in ("127.0.0.0/8", "::1", *allowed)]
+        self._allowed = [_network(each) for each in ("127.0.0.0/8", "::1", *_resolved(allowed, gateway))]
 
     def serve_lines(self, transport: Transport, beginning: bytes) -> None:
         """Read one request, answer it."""
@@ -186,6 +190,16 @@ def _host_of(peer: str) -> "ipaddress.IPv4Address | ipaddress.IPv6Address":
 def _addresses_for(peer: str) -> AddressSet:
     """The addresses of nodes that a caller can reach: who is not on this host, or in this container, is outside."""
     return AddressSet.CLUSTER if _host_of(peer).is_loopback else AddressSet.PUBLIC
+
+
+def _resolved(allowed: Iterable[str], gateway: Callable[[], str | None]) -> Iterator[str]:
+    """The addresses and networks, with the gateway's own address for its name; without a gateway it is nobody."""
+    for each in allowed:
+        address = gateway() if each == GATEWAY else each
+        if address is None:
+            log.warning("there is no gateway: the line protocol is served to this container only")
+        else:
+            yield address
 
 
 def _network(text: str) -> "ipaddress.IPv4Network | ipaddress.IPv6Network":

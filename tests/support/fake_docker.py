@@ -42,7 +42,7 @@ class FakeDocker:
     def create_network(self, name: str, labels: Mapping[str, str]) -> None:
         """Make one."""
         self.calls.append(f"create network {name}")
-        self.networks[name] = FoundNetwork(name, dict(labels), "172.30.0.0/16", "172.30.0.1")
+        self.networks[name] = FoundNetwork(name, dict(labels))
 
     def remove_network(self, name: str) -> None:
         """Remove one."""

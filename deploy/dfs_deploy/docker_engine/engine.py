@@ -36,7 +36,7 @@ from dfs_deploy.containers import (
 )
 from dfs_deploy.docker_engine.archives import only_file, save_only_file, secret_archive
 from dfs_deploy.docker_engine.follow import follow_containers
-from dfs_deploy.docker_engine.sdk import DockerSdk, FoundContainer, FoundNetwork
+from dfs_deploy.docker_engine.sdk import DockerSdk, FoundContainer
 from dfs_deploy.engine import LogLine
 from dfs_deploy.image.builder import ImageBuilder
 from dfs_deploy.plan import Found
@@ -152,7 +152,7 @@ class DockerEngine:
     def start_master(self, spec: ClusterSpec) -> None:
         """Start the master's container over its volume."""
         self._make_network(spec)
-        self._run(self._master(spec, self._sdk.find_network(network_name(spec.name))))
+        self._run(self._master(spec))
 
     def start_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
         """Start a node's container over its volume. One that joins for the first time gets the join token as a file."""
@@ -164,9 +164,8 @@ class DockerEngine:
             token = secret_archive(Path(JOIN_TOKEN).name, credentials.join_token.encode() + b"\n")
         self._run(self._node(spec, node), secret=token)
 
-    def _master(self, spec: ClusterSpec, network: FoundNetwork | None) -> ContainerSpec:
-        gateway = network.gateway if network is not None else None
-        return master_container(spec, image=self._image, home=self._home, gateway=gateway)
+    def _master(self, spec: ClusterSpec) -> ContainerSpec:
+        return master_container(spec, image=self._image, home=self._home)
 
     def _node(self, spec: ClusterSpec, node: NodeSpec) -> ContainerSpec:
         return node_container(spec, node, image=self._image, home=self._home)
@@ -279,13 +278,10 @@ class DockerEngine:
 
     def layout(self, spec: ClusterSpec) -> Layout:
         """The containers as they are wanted now, for who writes them down elsewhere."""
-        network = self._sdk.find_network(network_name(spec.name))
         return Layout(
-            containers=(self._master(spec, network), *(self._node(spec, node) for node in spec.nodes)),
+            containers=(self._master(spec), *(self._node(spec, node) for node in spec.nodes)),
             network=network_name(spec.name),
             labels=cluster_labels(spec.name, self._home),
-            subnet=network.subnet if network is not None else None,
-            gateway=network.gateway if network is not None else None,
         )
 
     # -- reading ------------------------------------------------------------------------------------------------

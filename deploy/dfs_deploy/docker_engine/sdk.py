@@ -47,12 +47,10 @@ class FoundContainer:
 
 @dataclass(frozen=True, slots=True)
 class FoundNetwork:
-    """A network; a host's loopback seems to come from its gateway."""
+    """A network as the engine lists it."""
 
     name: str
     labels: Mapping[str, str]
-    subnet: str | None
-    gateway: str | None
 
 
 class DockerSdk:
@@ -165,9 +163,7 @@ class DockerSdk:
         with translated(f"The network {name} cannot be looked up"):
             for network in self._client.networks.list(names=[name]):
                 if network.name == name:
-                    facts = network.attrs
-                    address = (facts["IPAM"]["Config"] or [{}])[0]
-                    return FoundNetwork(name, facts["Labels"] or {}, address.get("Subnet"), address.get("Gateway"))
+                    return FoundNetwork(name, network.attrs["Labels"] or {})
         return None
 
     def create_network(self, name: str, labels: Mapping[str, str]) -> None:

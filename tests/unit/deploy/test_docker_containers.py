@@ -27,9 +27,9 @@ SPEC = make_spec(engine="docker")
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only written down
 
 
-def master(spec: ClusterSpec = SPEC, gateway: str | None = "172.18.0.1") -> ContainerSpec:
+def master(spec: ClusterSpec = SPEC) -> ContainerSpec:
     """The master of a cluster."""
-    return master_container(spec, image="dfs:1", home="/h", gateway=gateway)
+    return master_container(spec, image="dfs:1", home="/h")
 
 
 def node(spec: ClusterSpec = SPEC, number: int = 1) -> ContainerSpec:
@@ -39,9 +39,8 @@ def node(spec: ClusterSpec = SPEC, number: int = 1) -> ContainerSpec:
 
 def test_the_line_protocol_is_for_the_gateway_while_published_on_loopback() -> None:
     """Behind an open port the gateway may stand for anybody; switched off is off."""
-    assert master().command[-2:] == ("--allow-line-from", "172.18.0.1")
+    assert master().command[-2:] == ("--allow-line-from", "gateway")
     assert "--allow-line-from" not in master(replace(SPEC, listen=EVERYWHERE)).command
-    assert "--allow-line-from" not in master(gateway=None).command
     off = master(replace(SPEC, line_protocol=False)).command
     assert "--no-line-protocol" in off
     assert "--allow-line-from" not in off
@@ -62,8 +61,8 @@ def test_a_node_has_an_address_inside_and_one_outside() -> None:
 def test_the_config_label_tells_two_containers_apart() -> None:
     """Whatever differs gives another label; the same gives the same."""
     assert master().config == master().config
-    others = [master(gateway="172.19.0.1"), replace(master(), image="dfs:2"), node(), node(number=2)]
-    assert len({master().config, *(each.config for each in others)}) == 5
+    others = [replace(master(), image="dfs:2"), node(), node(number=2)]
+    assert len({master().config, *(each.config for each in others)}) == 4
     assert master().all_labels[LABEL_CONFIG] == master().config
 
 
@@ -75,13 +74,11 @@ def test_a_helper_reaches_nothing() -> None:
 
 
 def test_a_compose_file_says_all_that_the_engine_is_told() -> None:
-    """Every service is hardened, has its volume and its port, and the network keeps its gateway."""
+    """Every service is hardened, has its volume and its port; nothing in it depends on a network that is there."""
     layout = Layout(
         containers=(master(), node()),
         network=network_name("demo"),
         labels={"dfs.home": "/h: #1"},
-        subnet="172.18.0.0/16",
-        gateway="172.18.0.1",
     )
     text = compose_file("demo", layout)
     body = [line for line in text.splitlines() if not line.startswith("#")]
@@ -90,12 +87,11 @@ def test_a_compose_file_says_all_that_the_engine_is_told() -> None:
     assert text.count(f'user: "{USER}"') == 2
     assert text.count('- "no-new-privileges:true"') == 2
     assert '      - "127.0.0.1:5001:5000"' in body
-    assert '        - subnet: "172.18.0.0/16"' in body
-    assert '          gateway: "172.18.0.1"' in body
+    assert '      - "gateway"' in body
     assert '      dfs.home: "/h: #1"' in body
     assert text.count("external: true") == 2
     assert f"{LABEL_ROLE}: " in text
-    assert "ipam" not in compose_file("demo", replace(layout, subnet=None))
+    assert "ipam" not in text
 
 
 def test_a_profile_for_a_client_on_the_network() -> None:

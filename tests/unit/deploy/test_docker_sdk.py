@@ -13,7 +13,7 @@ from requests.exceptions import ConnectionError as NoConnectionError
 
 from dfs_deploy.docker_engine import sdk as sdk_module
 from dfs_deploy.docker_engine.follow import follow_containers, lines_of
-from dfs_deploy.docker_engine.sdk import DockerSdk, translated
+from dfs_deploy.docker_engine.sdk import DockerSdk, FoundNetwork, translated
 from dfs_deploy.engines import Engines
 from dfs_deploy.process_engine import ProcessEngine
 from dfs_deploy.state import StateStore
@@ -137,24 +137,17 @@ def test_a_build_that_fails_says_which_step_and_what_it_wrote() -> None:
     assert "non-zero code: 1 (before that: Step 1/2 : RUN pip / no wheel for a)" in str(caught.value)
 
 
-def test_the_gateway_of_a_network() -> None:
-    """A network is found by its whole name only; one without addresses has no gateway."""
+def test_a_network_is_found_by_its_whole_name() -> None:
+    """The engine's own filter takes parts of names."""
 
-    def network(name: str, config: object) -> SimpleNamespace:
-        return SimpleNamespace(name=name, attrs={"IPAM": {"Config": config}, "Labels": None})
+    def network(name: str, labels: object) -> SimpleNamespace:
+        return SimpleNamespace(name=name, attrs={"Labels": labels})
 
-    known = [
-        network("dfs-a-b", None),
-        network("dfs-a", [{"Subnet": "172.18.0.0/16", "Gateway": "172.18.0.1"}]),
-        network("dfs-c", None),
-    ]
+    known = [network("dfs-a-b", {"of": "another"}), network("dfs-a", {"a": "b"}), network("dfs-c", None)]
     sdk = over(networks=SimpleNamespace(list=lambda names: [each for each in known if names[0] in each.name]))
     found = sdk.find_network("dfs-a")
-    assert found is not None
-    assert (found.gateway, found.subnet, found.labels) == ("172.18.0.1", "172.18.0.0/16", {})
-    bare = sdk.find_network("dfs-c")
-    assert bare is not None
-    assert bare.gateway is None
+    assert found == FoundNetwork("dfs-a", {"a": "b"})
+    assert sdk.find_network("dfs-c") == FoundNetwork("dfs-c", {})
     assert sdk.find_network("dfs") is None
 
 

@@ -226,3 +226,14 @@ def test_a_list_shows_addresses_that_the_caller_can_reach(peer: str, address_set
     lines = LineProtocol(store, FakeNodeDialer(TOKEN), Credentials([]), allowed=("172.17.0.1", "fe80::/10"))
     lines.serve_lines(FarTransport(peer), b"LIST\n")  # type: ignore[arg-type]
     assert asked == [address_set]
+
+
+@pytest.mark.parametrize(("gateway", "served"), [("172.18.0.1", True), ("172.19.0.1", False), (None, False)])
+def test_the_gateway_may_be_allowed_by_that_word(gateway: str | None, served: bool) -> None:
+    """Its own address and no other; without a gateway nobody is let in, and the master serves all the same."""
+    lines = LineProtocol(
+        DictionaryStore, FakeNodeDialer(TOKEN), Credentials([]), allowed=("gateway",), gateway=lambda: gateway
+    )
+    transport = FarTransport("172.18.0.1:40000")
+    lines.serve_lines(transport, b"LIST\n")  # type: ignore[arg-type]
+    assert transport.sent.startswith(b"OK 0\n" if served else b"ERROR not_allowed ")
