@@ -3,13 +3,17 @@
 import fcntl
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from tests.support.polling import poll_for
 
 #: EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH: what is not in the journal on the disk is gone.
 _SHUTDOWN = 0x8004587D
 _WITHOUT_LOG_FLUSH = (2).to_bytes(4, "little")
+
+_COMMAND_SECONDS = 60
 
 
 def can_cut_power() -> bool:
@@ -32,18 +36,37 @@ class PowerCutDisk:
         """Unmount it."""
         _run("umount", str(self.mountpoint))
 
+    def release(self) -> None:
+        """Unmount it as soon as nobody uses it: an engine lets go of a volume a moment after its container's end."""
+        poll_for(f"{self.mountpoint} being free", self._try_unmount, seconds=30, every=0.2)
+
+    def _try_unmount(self) -> bool:
+        try:
+            self.unmount()
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
     def cut(self) -> None:
         """From this moment on nothing reaches the disk."""
-        descriptor = os.open(self.mountpoint, os.O_RDONLY | os.O_DIRECTORY)
-        try:
+        cut_all([self])
+
+
+def cut_all(disks: Iterable[PowerCutDisk]) -> None:
+    """Cut several disks off as nearly at once as one thread can."""
+    with ExitStack() as opened:
+        descriptors = []
+        for disk in disks:
+            descriptors.append(os.open(disk.mountpoint, os.O_RDONLY | os.O_DIRECTORY))
+            opened.callback(os.close, descriptors[-1])
+        for descriptor in descriptors:
             fcntl.ioctl(descriptor, _SHUTDOWN, _WITHOUT_LOG_FLUSH)
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager
 def power_cut_disk(directory: Path, size_bytes: int, owner: int) -> Iterator[PowerCutDisk]:
     """A mounted disk whose root belongs to a user, for as long as the block runs."""
+    directory.mkdir(exist_ok=True)
     image, mountpoint = directory / "disk.img", directory / "disk"
     with image.open("wb") as file:
         file.truncate(size_bytes)
@@ -62,4 +85,4 @@ def power_cut_disk(directory: Path, size_bytes: int, owner: int) -> Iterator[Pow
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=_COMMAND_SECONDS)
