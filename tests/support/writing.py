@@ -30,6 +30,7 @@ class Standing:
 
     copies_count: bool = True
     receipts_count: bool = True
+    stays: bool = True
 
 
 @dataclass

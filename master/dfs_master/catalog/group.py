@@ -59,6 +59,10 @@ class GroupWriter:
         self._wrote = False
         self.commit_seq = self._counters.read("commit_seq")
 
+    def adopt_epoch(self, epoch: int) -> None:
+        """The epoch was raised by a transaction of this writer's own."""
+        self._epoch = epoch
+
     def run(self, group: Group) -> tuple[list[Outcome], Committed | None]:
         """Judge and commit a group: the outcomes in its order. None where nothing had to be written.
 
@@ -152,7 +156,12 @@ class GroupWriter:
 
     def _together(self, group: Group, context: Context) -> list[Outcome]:
         """All requests over one overlay, then one write a table."""
-        outcomes = [self._judge(mutation, context) for mutation in group]
+        outcomes = []
+        for mutation in group:
+            if mutation.reads_tables:
+                self._flush()
+                self._staging.clear()
+            outcomes.append(self._judge(mutation, context))
         self._flush()
         return outcomes
 

@@ -33,6 +33,8 @@ ROOT_ENTRY_ID = 1
 REMOVED_ENTRY_ID = 2
 #: Copies of everything whose directories do not say otherwise, in a database made without choosing.
 COPIES_DEFAULT = 2
+#: `versions.removed_at` of a version that lost some of its extents already: nobody may open it any more.
+BEING_REMOVED = 0
 #: Ids below are the migrations' own.
 FIRST_FREE_ID = 16
 

@@ -23,6 +23,7 @@ _CHUNKS = Chunk.__table__
 _REPLICAS = Replica.__table__
 _VERSIONS = Version.__table__
 _CHUNK = Statement(select(_CHUNKS).where(_CHUNKS.c.digest == bindparam("digest")))
+_CHUNK_BY_ID = Statement(select(_CHUNKS).where(_CHUNKS.c.id == bindparam("id")))
 _REPLICAS_OF = Statement(select(_REPLICAS).where(_REPLICAS.c.chunk_id == bindparam("chunk_id")))
 _ANY_ON_NODE = Statement(select(_REPLICAS.c.chunk_id).where(_REPLICAS.c.node_id == bindparam("node_id")).limit(1))
 _DIGESTS_ON = Statement(
@@ -48,13 +49,15 @@ _NONE: Replicas = {}
 class StagedContent:
     """What a group read and made of contents and their copies. Used by the committer's thread."""
 
-    __slots__ = ("_chunks", "_cursor", "_extents", "_removals", "_replicas", "_versions")
+    __slots__ = ("_chunks", "_cursor", "_extents", "_removals", "_replicas", "_slices", "_versions")
 
     def __init__(self, cursor: DBAPICursor, journal: Journal) -> None:
         self._cursor = cursor
         self._versions: Overlay[int, VersionRow] = Overlay(journal)
         #: All extents of a new version under its id.
         self._extents: Overlay[int, Sequence[ExtentRow]] = Overlay(journal)
+        #: Extents of older versions that are dropped or point elsewhere, by version and ordinal.
+        self._slices: Overlay[tuple[int, int], ExtentRow] = Overlay(journal)
         #: Version -> when it stopped being the current one.
         self._removals: Overlay[int, int] = Overlay(journal)
         self._chunks: Overlay[bytes, ChunkRow] = Overlay(journal)
@@ -68,6 +71,33 @@ class StagedContent:
     def remove_version(self, version_id: int, removed_at: int) -> None:
         """A content that is no longer the current one; its grace begins. The first time given stays."""
         self._removals.put(version_id, removed_at)
+
+    def drop_version(self, version: VersionRow) -> None:
+        """Forget a version of the database; its extents are dropped by the same request."""
+        self._versions.learn(version.id, version)
+        self._versions.put(version.id, None)
+
+    def change_version(self, before: VersionRow, after: VersionRow) -> None:
+        """Change a version of the database."""
+        self._versions.learn(before.id, before)
+        self._versions.put(before.id, after)
+
+    def change_extent(self, before: ExtentRow, after: ExtentRow | None) -> None:
+        """Point an extent of the database elsewhere, or drop it."""
+        key = (before.version_id, before.ordinal)
+        self._slices.learn(key, before)
+        self._slices.put(key, after)
+
+    def chunk_by_id(self, chunk_id: int) -> ChunkRow | None:
+        """A chunk of the database by its id."""
+        found = _CHUNK_BY_ID.one(self._cursor, id=chunk_id)
+        return None if found is None else self._chunks.learn(found[1], ChunkRow(*found))
+
+    def drop_chunk(self, chunk: ChunkRow) -> None:
+        """Forget a chunk that no extent refers to, with all that is known of its copies."""
+        self.replicas(chunk.id)
+        self._chunks.put(chunk.digest, None)
+        self._replicas.put(chunk.id, _NONE)
 
     def chunk(self, digest: bytes) -> ChunkRow | None:
         """A chunk by its digest."""
@@ -100,16 +130,23 @@ class StagedContent:
         return [digest for (digest,) in _DIGESTS_ON.all(self._cursor, node_id=node_id, limit=limit)]
 
     def flush(self) -> None:
-        """Write the changes. Versions and chunks are never deleted here: that is the collector's work."""
+        """Write the changes: what others refer to comes first and goes last."""
         cursor = self._cursor
-        VERSIONS.insert(cursor, [row for _, row in self._versions.changes() if row is not None])
+        versions = list(self._versions.changes())
+        VERSIONS.insert(cursor, [after for before, after in versions if before is None and after is not None])
+        VERSIONS.update(cursor, [after for before, after in versions if before is not None and after is not None])
         removals = self._removals.items()
         _REMOVE_VERSION.many(cursor, [{"id": version, "removed_at": at} for version, at in removals])
         chunks = list(self._chunks.changes())
         CHUNKS.insert(cursor, [after for before, after in chunks if before is None and after is not None])
         CHUNKS.update(cursor, [after for before, after in chunks if before is not None and after is not None])
         EXTENTS.insert(cursor, [row for _, rows in self._extents.changes() for row in rows or ()])
+        slices = list(self._slices.changes())
+        EXTENTS.update(cursor, [after for before, after in slices if before is not None and after is not None])
+        EXTENTS.delete(cursor, [before for before, after in slices if before is not None and after is None])
         self._flush_replicas()
+        CHUNKS.delete(cursor, [before for before, after in chunks if before is not None and after is None])
+        VERSIONS.delete(cursor, [before for before, after in versions if before is not None and after is None])
 
     def _flush_replicas(self) -> None:
         inserted: list[ReplicaRow] = []
@@ -129,5 +166,5 @@ class StagedContent:
 
     def clear(self) -> None:
         """Forget everything."""
-        for overlay in (self._versions, self._extents, self._removals, self._chunks, self._replicas):
+        for overlay in (self._versions, self._extents, self._removals, self._chunks, self._replicas, self._slices):
             overlay.clear()

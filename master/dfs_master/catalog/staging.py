@@ -46,7 +46,8 @@ class Staging:
     """Pending effects of one group over the database. Used by the committer's thread, inside its transaction."""
 
     def __init__(self, cursor: DBAPICursor, ids: IdBlocks) -> None:
-        self._cursor = cursor
+        #: For mutations that look through whole tables (`Mutation.reads_tables`).
+        self.cursor = self._cursor = cursor
         self._ids = ids
         journal = self._journal = Journal()
         self.tree = StagedTree(cursor, journal)
@@ -62,6 +63,10 @@ class Staging:
     def new_id(self) -> int:
         """A number that no row has had before."""
         return self._ids.take()
+
+    def skip_ids(self, count: int) -> int:
+        """Never give out the next `count` numbers; returns the first of them. Not undone by `undo`."""
+        return self._ids.skip(count)
 
     def mark(self) -> int:
         """A point to step back to."""

@@ -34,6 +34,11 @@ class NodeStanding(Protocol):
         """Whether a new receipt of it is believed: it is registered, and its volume did not fail."""
         ...
 
+    @property
+    def stays(self) -> bool:
+        """Whether a verified copy there is one to rely on when another is given up."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -71,6 +76,9 @@ class Mutation(ABC, Generic[T]):
     """
 
     __slots__ = ()
+
+    #: It looks through whole tables, so what the group staged before it is written first.
+    reads_tables: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, context: Context) -> T | DfsError:

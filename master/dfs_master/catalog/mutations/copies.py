@@ -14,7 +14,7 @@ from dfs_wire.messages import Receipt
 _GOOD = ReplicaState.GOOD.value
 _DELETING = ReplicaState.DELETING.value
 _STORED = ChunkState.STORED.value
-_CHUNK_DELETING = ChunkState.DELETING.value
+_DELETED = ReplicaState.DELETED.value
 
 
 class Evidence:
@@ -51,7 +51,8 @@ class JudgedChunk(NamedTuple):
 def judge_chunk(context: Context, digest: bytes, size: int, evidence: Evidence, copies_wanted: int) -> JudgedChunk:
     """Count the copies of a chunk: good replicas on nodes whose copies count, and receipts, each node once.
 
-    A chunk that is being deleted has none, whatever is known of it.
+    Of a chunk that is being deleted only receipts of a newer generation than the deletion's count; with enough of
+    them it is stored again.
 
     Raises:
         UsageError: the chunk, or a receipt for it, has another size.
@@ -63,7 +64,7 @@ def judge_chunk(context: Context, digest: bytes, size: int, evidence: Evidence, 
     else:
         _require_size(digest, known.size, size)
         wanted = max(known.copies_wanted, copies_wanted)
-        row = known._replace(copies_wanted=wanted, unreferenced_since=None)
+        row = known._replace(copies_wanted=wanted, unreferenced_since=None, state=_STORED)
         before = context.content.replicas(known.id)
     replicas = dict(before)
     counted = {node_id for node_id, replica in before.items() if _counts(context, replica)}
@@ -73,7 +74,7 @@ def judge_chunk(context: Context, digest: bytes, size: int, evidence: Evidence, 
         if replica is not None:
             replicas[receipt.node_id] = replica
             counted.add(receipt.node_id)
-    return JudgedChunk(row, replicas, 0 if row.state == _CHUNK_DELETING else len(counted))
+    return JudgedChunk(row, replicas, len(counted))
 
 
 def _counts(context: Context, replica: ReplicaRow) -> bool:
@@ -99,7 +100,7 @@ def after_receipt(replica: ReplicaRow | None, receipt: Receipt, chunk_id: int) -
         )
     if generation > replica.generation:
         return good
-    if replica.state == _DELETING or stored_at <= replica.verified_at:
+    if replica.state in (_DELETING, _DELETED) or stored_at <= replica.verified_at:
         return None
     return good._replace(generation=replica.generation)
 

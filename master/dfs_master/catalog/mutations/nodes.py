@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dfs_master.catalog.models import ChunkState, NodeIntent, NodeState, ReplicaState
+from dfs_master.catalog.models import GOING_STATES, ChunkState, NodeIntent, NodeState, ReplicaState
 from dfs_master.catalog.mutations.base import Context, Mutation, require_int64
+from dfs_master.catalog.mutations.collecting import confirmed
 from dfs_master.catalog.rows import ChunkRow, NodeRow, ReplicaRow
 from dfs_wire.errors import ConflictError, NotFoundError, UsageError
 from dfs_wire.messages import Finding, FindingKind, VolumeState
@@ -228,12 +229,15 @@ class RecordFindings(Mutation[None]):
             return
         replicas = context.content.replicas(chunk.id)
         before = replicas.get(self.node_id)
+        if finding.kind == FindingKind.DELETED:
+            self._confirm(context, chunk, before, finding)
+            return
         if finding.kind == FindingKind.STORED:
-            before = before or self._new_copy(context, chunk, finding)
+            before = self._made_copy(context, chunk, before, finding)
         if (
             before is None
             or finding.kind == FindingKind.NOT_STORED
-            or before.state == ReplicaState.DELETING
+            or before.state in GOING_STATES
             or 0 < finding.generation < before.generation
         ):
             return
@@ -242,10 +246,22 @@ class RecordFindings(Mutation[None]):
         if after.state != ReplicaState.GOOD and after.state != before.state:
             self._report(context, finding)
 
-    def _new_copy(self, context: Context, chunk: ChunkRow, finding: Finding) -> ReplicaRow | None:
-        """A replica for a chunk that the node fetched, verified and made durable; none while that is being deleted."""
+    def _confirm(self, context: Context, chunk: ChunkRow, before: ReplicaRow | None, finding: Finding) -> None:
+        """A delete was carried out."""
+        after = None if before is None else confirmed(before, finding.generation, context.now_ms)
+        if after is not None:
+            context.content.put_chunk(chunk, {**context.content.replicas(chunk.id), self.node_id: after})
+
+    def _made_copy(
+        self, context: Context, chunk: ChunkRow, before: ReplicaRow | None, finding: Finding
+    ) -> ReplicaRow | None:
+        """The replica of a chunk that the node fetched, verified and made durable; none while that is being deleted,
+        nor for a file that a recorded deletion takes.
+        """
+        if before is not None and (before.state not in GOING_STATES or finding.generation <= before.generation):
+            return before
         if chunk.state != ChunkState.STORED:
-            return None
+            return before
         generation = require_int64("generation", finding.generation)
         return ReplicaRow(chunk.id, self.node_id, generation, ReplicaState.GOOD, context.now_ms, context.now_ms)
 

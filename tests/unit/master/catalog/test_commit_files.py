@@ -212,10 +212,22 @@ def test_a_chunk_that_is_referred_to_again_is_not_unreferenced(store: Store) -> 
 
 
 def test_a_chunk_that_is_being_deleted_has_no_copies(store: Store) -> None:
-    """Whatever receipts say."""
-    store.commit("/f", "a")
-    store.execute("UPDATE chunks SET state = 'deleting'")
-    assert store.commit("/g", "a", nodes=(1, 2, 3)).code == "chunks_missing"
+    """Receipts of before count for nothing; with newer ones it is stored again, and what goes goes on going."""
+    store.commit("/f", "a", nodes=(1, 2, 3))
+    store.execute("UPDATE chunks SET state = 'deleting', copies_good = 0")
+    store.execute("UPDATE replicas SET state = 'deleting', generation = 5")
+    file = file_commit("/g", "a")
+    old = [receipt(node, digest_of("a"), generation=5) for node in (1, 2, 3)]
+    assert commit_with(store, file, *old).code == "chunks_missing"
+    new = [receipt(node, digest_of("a"), generation=6) for node in (1, 2)]
+    assert commit_with(store, file, new[0]).code == "chunks_missing"
+    assert commit_with(store, file, *new).code == ""
+    assert store.one("SELECT state FROM chunks") == "stored"
+    assert store.query("SELECT node_id, state FROM replicas ORDER BY node_id") == [
+        (1, "good"),
+        (2, "good"),
+        (3, "deleting"),
+    ]
 
 
 def test_receipts_at_or_below_a_deletion_are_refused(store: Store) -> None:

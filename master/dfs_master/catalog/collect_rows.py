@@ -1,0 +1,103 @@
+"""What the collector looks for, in bounded pieces, each by an index."""
+
+from typing import NamedTuple
+
+from sqlalchemy import BindParameter, and_, bindparam, select
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from dfs_master.catalog.models import Chunk, ChunkState, Extent, Replica, ReplicaState, Version
+from dfs_master.catalog.rows import ChunkRow, ExtentRow, VersionRow
+from dfs_master.catalog.statements import Statement, columns
+
+_LIMIT: BindParameter[int] = bindparam("limit")
+
+REMOVED = Statement(
+    columns(Version, VersionRow)
+    .where(Version.removed_at.is_not(None), Version.removed_at <= bindparam("before"))
+    .order_by(Version.removed_at)
+    .limit(_LIMIT)
+)
+#: From the end, so that ordinals never have a gap.
+LAST_EXTENTS = Statement(
+    columns(Extent, ExtentRow)
+    .where(Extent.version_id == bindparam("version_id"))
+    .order_by(Extent.ordinal.desc())
+    .limit(_LIMIT)
+)
+EXTENTS_OF = Statement(
+    select(Extent.version_id, Extent.ordinal).where(Extent.chunk_id == bindparam("chunk_id")).limit(_LIMIT)
+)
+REFERRERS = Statement(
+    select(Version.id, Version.entry_id, Version.removed_at)
+    .distinct()
+    .select_from(Extent)
+    .join(Version, Version.id == Extent.version_id)
+    .where(Extent.chunk_id == bindparam("chunk_id"))
+    .limit(_LIMIT)
+)
+UNREFERENCED = Statement(
+    columns(Chunk, ChunkRow)
+    .where(
+        Chunk.unreferenced_since.is_not(None),
+        Chunk.unreferenced_since <= bindparam("before"),
+        Chunk.state == ChunkState.STORED,
+    )
+    .order_by(Chunk.unreferenced_since)
+    .limit(_LIMIT)
+)
+_ON_NODE = and_(Replica.node_id == bindparam("node_id"), Replica.chunk_id == Chunk.id)
+TO_DELETE = Statement(
+    select(Chunk.digest, Replica.generation, Chunk.size)
+    .where(_ON_NODE, Replica.state == ReplicaState.DELETING)
+    .order_by(Replica.chunk_id)
+    .limit(_LIMIT)
+)
+DELETED = Statement(
+    select(Chunk.digest)
+    .where(_ON_NODE, Replica.state == ReplicaState.DELETED, Replica.verified_at < bindparam("before"))
+    .limit(_LIMIT)
+)
+
+
+class ToDelete(NamedTuple):
+    """A file that a node is to remove, if it was written at `generation` or before."""
+
+    digest: bytes
+    generation: int
+    size: int
+
+
+def removed_versions(cursor: DBAPICursor, before_ms: int, limit: int) -> list[VersionRow]:
+    """Versions that were replaced or removed before a time, those first whose removal has begun."""
+    return [VersionRow._make(row) for row in REMOVED.all(cursor, before=before_ms, limit=limit)]
+
+
+def last_extents(cursor: DBAPICursor, version_id: int, limit: int) -> list[ExtentRow]:
+    """The last extents of a version."""
+    return [ExtentRow._make(row) for row in LAST_EXTENTS.all(cursor, version_id=version_id, limit=limit)]
+
+
+def extents_of(cursor: DBAPICursor, chunk_id: int, limit: int) -> list[tuple[int, int]]:
+    """Version and ordinal of some extents that refer to a chunk."""
+    return [(version_id, ordinal) for version_id, ordinal in EXTENTS_OF.all(cursor, chunk_id=chunk_id, limit=limit)]
+
+
+def referrers(cursor: DBAPICursor, chunk_id: int, limit: int) -> list[tuple[int, int, int | None]]:
+    """Id, entry and end of some versions that refer to a chunk."""
+    found = REFERRERS.all(cursor, chunk_id=chunk_id, limit=limit)
+    return [(version_id, entry_id, removed_at) for version_id, entry_id, removed_at in found]
+
+
+def unreferenced(cursor: DBAPICursor, before_ms: int, limit: int) -> list[ChunkRow]:
+    """Chunks that nothing has referred to since before a time."""
+    return [ChunkRow._make(row) for row in UNREFERENCED.all(cursor, before=before_ms, limit=limit)]
+
+
+def to_delete(cursor: DBAPICursor, node_id: int, limit: int) -> list[ToDelete]:
+    """Some files that a node is to delete, by chunk: the same ones until they are confirmed."""
+    return [ToDelete._make(row) for row in TO_DELETE.all(cursor, node_id=node_id, limit=limit)]
+
+
+def deleted_before(cursor: DBAPICursor, node_id: int, before_ms: int, limit: int) -> list[bytes]:
+    """Digests of copies whose deletion the node confirmed before a time."""
+    return [digest for (digest,) in DELETED.all(cursor, node_id=node_id, before=before_ms, limit=limit)]
