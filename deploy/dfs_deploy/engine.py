@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import BinaryIO, Protocol
 
 from dfs_deploy.plan import Found
 from dfs_deploy.spec import ClusterSpec, NodeSpec
@@ -73,6 +74,22 @@ class Engine(Protocol):
 
     def run_master_command(self, spec: ClusterSpec, arguments: Sequence[str]) -> int:
         """Run `dfs-master ARGUMENTS` where the database is, on this command's own output; its exit code."""
+        ...
+
+    def save_catalog(self, spec: ClusterSpec, target: Path) -> None:
+        """Write a consistent copy of the metadata database to a new file, with the master running or not.
+
+        Raises:
+            CorruptError: the database cannot be read.
+        """
+        ...
+
+    def scan_volume(self, spec: ClusterSpec, node: NodeSpec, out: BinaryIO, *, read_data: bool) -> None:
+        """Write what `dfs_deploy.fsck.scan` says of a node's volume to `out`, with the node running or not.
+
+        Raises:
+            VolumeForeignError: no volume is there.
+        """
         ...
 
     def log_tail(self, spec: ClusterSpec, role: str, lines: int) -> list[LogLine]:

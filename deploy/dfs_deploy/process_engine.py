@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
+from typing import BinaryIO
 
 import msgspec
 
@@ -29,6 +30,8 @@ EXEC_SECONDS = 5.0
 #: Raw output of a role is small; a crash loop must not fill a disk with it.
 OUTPUT_BYTES_MAX = 1024 * 1024
 _LAST_WORDS_LINES = 20
+#: The metadata database in the master's directory.
+METADATA_FILE = "metadata.db"
 
 #: `program -> start of its command line`.
 Programs = Callable[[str], list[str]]
@@ -300,6 +303,18 @@ class ProcessEngine:
         environment = daemon_environment(self._environ, self._home)
         command = [*self._programs(MASTER_PROGRAM), *arguments, "--data", str(self._store.paths(spec.name).master_data)]
         return subprocess.run(command, stdin=subprocess.DEVNULL, env=environment, check=False).returncode
+
+    def save_catalog(self, spec: ClusterSpec, target: Path) -> None:
+        """By SQLite's own backup."""
+        from dfs_deploy.fsck.evidence import copy_database  # late: few commands read databases or hash
+
+        copy_database(self._store.paths(spec.name).master_data / METADATA_FILE, target)
+
+    def scan_volume(self, spec: ClusterSpec, node: NodeSpec, out: BinaryIO, *, read_data: bool) -> None:
+        """In this process: the volume is on this host."""
+        from dfs_deploy.fsck.scan import lines
+
+        out.writelines(lines(self._store.paths(spec.name).volume(node.name), read_data=read_data))
 
     def log_tail(self, spec: ClusterSpec, role: str, lines: int) -> list[LogLine]:
         """Raw output first, then the log."""

@@ -64,7 +64,7 @@ class Session:
             profiles=ProfileBook(self.home),
             health=ClientHealth(),
             clock=clock,
-            progress=self._progress_line,
+            progress=self.progress_line,
         )
         return Operator(around, self.engines, port_is_free, self.engines.for_new_clusters)
 
@@ -75,7 +75,7 @@ class Session:
         from dfs_runtime.clock import SystemClock
 
         clock = SystemClock()
-        return Engines(self.store, self.home, clock, self._environ, progress=self._progress_line, say=self.say)
+        return Engines(self.store, self.home, clock, self._environ, progress=self.progress_line, say=self.say)
 
     def say(self, text: str) -> None:
         """A remark for people, on standard error."""
@@ -96,7 +96,8 @@ class Session:
             finally:
                 self._show = self.say
 
-    def _progress_line(self, text: str) -> None:
+    def progress_line(self, text: str) -> None:
+        """What is being done now; see `progress`."""
         self._show(text)
 
     def confirm(self, question: str, *, otherwise: str) -> None:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from dfs_deploy.cluster import Operator
 from dfs_deploy.engine import LogLine
@@ -12,7 +13,7 @@ from dfs_deploy.run import Surroundings
 from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec
 from dfs_deploy.state import Credentials, StateStore
 from dfs_runtime.clock import ManualClock
-from dfs_wire.errors import CorruptError
+from dfs_wire.errors import CorruptError, NotFoundError
 
 CREDENTIALS = Credentials(cluster_id="c1", client_key="aa", admin_key="bb", join_token="cc")
 
@@ -50,6 +51,14 @@ class FakeEngine:
             running=frozenset(self.running & set(spec.roles)),
             joined=frozenset(role for role in spec.roles if f"{spec.name}/{role}" in self.joined),
         )
+
+    def save_catalog(self, spec: ClusterSpec, target: Path) -> None:
+        """There is none."""
+        raise NotFoundError("a cluster that only remembers has no database")
+
+    def scan_volume(self, spec: ClusterSpec, node: NodeSpec, out: BinaryIO, *, read_data: bool) -> None:
+        """There is none."""
+        raise NotFoundError("a cluster that only remembers has no volumes")
 
     def initialise_master(self, spec: ClusterSpec) -> None:
         """Keep keys."""

@@ -1,0 +1,60 @@
+"""`dfs fsck` on a real cluster of processes, running and stopped."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tests.support.chunk_surgery import DAMAGES
+from tests.support.process_cluster import ProcessCluster
+
+SIZE = 200_000
+
+
+def checked(cluster: ProcessCluster, *options: str) -> tuple[int, list[dict[str, Any]]]:
+    """The exit code and the objects."""
+    done = cluster.dfs("fsck", "--json", *options, check=False)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def copies_of(cluster: ProcessCluster, path: str) -> list[Path]:
+    """The chunk files of a file of one chunk."""
+    with cluster.client() as dfs:
+        (chunk,) = dfs.stat(path, chunks=True).chunks
+    digest = chunk.digest.hex()
+    return [cluster.paths.volume(replica.node) / "chunks" / digest[:2] / digest for replica in chunk.replicas]
+
+
+def test_a_check_names_what_is_damaged_and_nothing_else(cluster: ProcessCluster) -> None:
+    """Running or stopped; a volume that is gone is told of, and what it held is hoped for."""
+    names = ("sound", "flipped", "short", "lost")
+    with cluster.client() as dfs:
+        for number, name in enumerate(names):
+            dfs.upload(io.BytesIO(bytes([number]) * SIZE), f"/{name}")
+    code, (summary,) = checked(cluster, "--verify-data")
+    assert (code, summary["copies"], summary["damaged"]) == (0, 2 * len(names), False)
+
+    copies = {name: copies_of(cluster, f"/{name}") for name in names}
+    cluster.stop()
+    DAMAGES["flipped middle byte"](copies["flipped"][0], copies["sound"][0])
+    DAMAGES["short by a byte"](copies["short"][0], copies["sound"][0])
+    for path in copies["lost"]:
+        path.unlink()
+    code, found = checked(cluster, "--verify-data")
+    assert code == 7
+    damaged = sorted((one["what"], one["paths"]) for one in found if one["kind"] == "damaged_copy")
+    assert damaged == [
+        ("block checksum", ["/flipped"]),
+        ("missing", ["/lost"]),
+        ("missing", ["/lost"]),
+        ("truncated", ["/short"]),
+    ]
+    assert [one["paths"] for one in found if one["kind"] == "lost_chunk"] == [["/lost"]]
+    told = cluster.dfs("fsck", check=False)
+    assert "LOST: /lost" in told.stdout
+    assert "flipped" not in told.stdout  # headers and lengths only
+
+    shutil.rmtree(cluster.paths.volume("node-1"))
+    _, found = checked(cluster)
+    assert [one["node"] for one in found if one["kind"] == "unscanned_volume"] == ["node-1"]
