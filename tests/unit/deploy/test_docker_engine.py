@@ -103,7 +103,7 @@ def test_a_cluster_of_another_home_is_not_touched(machine: Machine, tmp_path: Pa
 
 def test_a_network_of_somebody_else_is_not_used(machine: Machine) -> None:
     """It has the name by chance."""
-    machine.docker.networks["dfs-demo"] = FoundNetwork("dfs-demo", {}, None, None)
+    machine.docker.networks["dfs-demo"] = FoundNetwork("dfs-demo", {})
     machine.store.save(SPEC)
     machine.engine.initialise_master(SPEC)
     with pytest.raises(ConflictError, match="network dfs-demo"):
