@@ -46,7 +46,15 @@ from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec
 from dfs_deploy.state import Credentials, StateStore
 from dfs_deploy.volume_identity import identity_has_joined
 from dfs_runtime.clock import Clock
-from dfs_wire.errors import AlreadyExistsError, ConflictError, DfsError, InternalError, NotFoundError
+from dfs_wire.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    CorruptError,
+    DfsError,
+    InternalError,
+    NotFoundError,
+    VolumeForeignError,
+)
 
 _STUCK = frozenset({"paused", "restarting"})
 #: What a container that failed said last is shown, before a rollback removes it.
@@ -303,14 +311,12 @@ class DockerEngine:
 
     def run_master_command(self, spec: ClusterSpec, arguments: Sequence[str]) -> int:
         """Run `dfs-master` in the master's container, or over its volume where that does not run."""
-        if MASTER in self.look(spec).running:
-            return self._run_master_command(container_name(spec.name, MASTER), arguments)
-        with self._helper(spec, MASTER) as helper:
-            return self._run_master_command(helper, arguments)
+        with self._place_of(spec, MASTER) as container:
+            return self._run_master_command(container, arguments)
 
     def _run_master_command(self, container: str, arguments: Sequence[str]) -> int:
         if list(arguments[:2]) == ["db", "backup"]:
-            return self._back_up(container, Path(arguments[2]), arguments[3:])
+            return self._back_up(container, Path(arguments[2]), arguments[3:], sys.stdout.buffer)
         return self._run_program(container, [MASTER_PROGRAM, *arguments, "--data", MASTER_DATA], sys.stdout.buffer)
 
     def _run_program(self, container: str, command: Sequence[str], out: BinaryIO) -> int:
@@ -319,7 +325,7 @@ class DockerEngine:
         sys.stderr.buffer.flush()
         return code
 
-    def _back_up(self, container: str, target: Path, options: Sequence[str]) -> int:
+    def _back_up(self, container: str, target: Path, options: Sequence[str], out: BinaryIO) -> int:
         """Let the copy be made inside, then fetch it: a container cannot write to the host.
 
         Raises:
@@ -339,8 +345,34 @@ class DockerEngine:
                 save_only_file(self._sdk.get_archive(container, inside), target)
         finally:
             self._sdk.run_in(container, ["rm", "-f", inside], io.BytesIO(), io.BytesIO())
-        sys.stdout.buffer.write(said.getvalue().replace(inside.encode(), str(target).encode()))
+        out.write(said.getvalue().replace(inside.encode(), str(target).encode()))
         return code
+
+    def save_catalog(self, spec: ClusterSpec, target: Path) -> None:
+        """By `dfs-master db backup` inside."""
+        said = io.BytesIO()
+        with self._place_of(spec, MASTER) as container:
+            code = self._back_up(container, target, (), said)
+        if code != 0:
+            raise CorruptError(f"The metadata of {spec.name!r} cannot be copied; see `dfs db check`.")
+
+    def scan_volume(self, spec: ClusterSpec, node: NodeSpec, out: BinaryIO, *, read_data: bool) -> None:
+        """In a container over the volume."""
+        command = ["python", "-m", "dfs_deploy.fsck.scan", NODE_VOLUME, *(["--data"] if read_data else [])]
+        complaint = io.BytesIO()
+        with self._place_of(spec, node.name) as container:
+            code = self._sdk.run_in(container, command, out, complaint)
+        if code != 0:
+            raise VolumeForeignError(complaint.getvalue().decode("utf-8", "replace").strip())
+
+    @contextmanager
+    def _place_of(self, spec: ClusterSpec, role: str) -> Iterator[str]:
+        """A running container over a role's volume: the role's own, or a helper where that does not run."""
+        if role in self.look(spec).running:
+            yield container_name(spec.name, role)
+            return
+        with self._helper(spec, role) as helper:
+            yield helper
 
     def log_tail(self, spec: ClusterSpec, role: str, lines: int) -> list[LogLine]:
         """The last lines of a container's log."""
