@@ -16,8 +16,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from crc32c import crc32c
-
+from dfs_wire.checksum import crc32c
 from dfs_wire.codec import decode, encode
 from dfs_wire.errors import ProtocolError
 from dfs_wire.limits import RECEIPT_SECONDS

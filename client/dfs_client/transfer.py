@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from blake3 import blake3
-from crc32c import crc32c
 
 from dfs_client.backoff import Cancellation
 from dfs_wire.channel import GetStream
+from dfs_wire.checksum import crc32c
 from dfs_wire.codec import encode_list
 from dfs_wire.errors import ChunkCorruptError, ProtocolError
 from dfs_wire.limits import BLOCK_BYTES, CHUNK_BYTES_MAX, STREAM_BLOCK_BYTES

@@ -20,8 +20,7 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from crc32c import crc32c
-
+from dfs_wire.checksum import crc32c
 from dfs_wire.errors import ProtocolError, TooLargeError
 from dfs_wire.limits import CHUNK_BYTES_MAX, HEADER_BYTES_MAX
 

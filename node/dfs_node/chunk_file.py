@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import crc32c
 from blake3 import blake3
 
 from dfs_node.disk import Disk, SystemDisk
+from dfs_wire.checksum import crc32c
 from dfs_wire.errors import ChunkCorruptError, CorruptError
 from dfs_wire.limits import BLOCK_BYTES, CHUNK_BYTES_MAX, DIGEST_BYTES, STREAM_BLOCK_BYTES
 
@@ -111,7 +111,7 @@ class ChunkHeader:
             BLOCK_BYTES, blocks_of(self.length), 0,
         )  # fmt: skip
         rest = self.crc_table.ljust(self.data_offset - TABLE_OFFSET, b"\0")
-        return fixed + _CRC.pack(crc32c.crc32c(rest, crc32c.crc32c(fixed))) + rest
+        return fixed + _CRC.pack(crc32c(rest, crc32c(fixed))) + rest
 
 
 def _decode(data: memoryview, digest: bytes) -> ChunkHeader:
@@ -127,7 +127,7 @@ def _decode(data: memoryview, digest: bytes) -> ChunkHeader:
     if header_bytes < PAGE_BYTES or header_bytes > len(data):
         raise damaged(digest, Damage.HEADER if header_bytes > HEADER_BYTES_MAX else Damage.TRUNCATED)
     (expected,) = _CRC.unpack_from(data, _FIXED.size)
-    if crc32c.crc32c(data[TABLE_OFFSET:header_bytes], crc32c.crc32c(data[: _FIXED.size])) != expected:
+    if crc32c(data[TABLE_OFFSET:header_bytes], crc32c(data[: _FIXED.size])) != expected:
         raise damaged(digest, Damage.HEADER)
     if version != FORMAT or block_bytes != BLOCK_BYTES or blocks != blocks_of(length):
         raise damaged(digest, Damage.FORMAT, f"format {version}")
@@ -237,7 +237,7 @@ class ChunkChecks:
         while at < len(data):
             room = BLOCK_BYTES - self.length % BLOCK_BYTES
             part = data[at : at + room]
-            self._open_crc = crc32c.crc32c(part, self._open_crc)
+            self._open_crc = crc32c(part, self._open_crc)
             self.length += len(part)
             at += len(part)
             if self.length % BLOCK_BYTES == 0:

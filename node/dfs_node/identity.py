@@ -9,11 +9,11 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-import crc32c
 import msgspec
 
 from dfs_node.volume_directory import is_empty, using
 from dfs_runtime.files import make_directory, write_secret
+from dfs_wire.checksum import crc32c
 from dfs_wire.errors import CorruptError, VolumeFailedError, VolumeForeignError
 
 FILE = "identity"
@@ -48,7 +48,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 def encode_identity(identity: Identity) -> bytes:
     """The content of the file."""
     body = msgspec.msgpack.encode(identity)
-    return MAGIC + crc32c.crc32c(body).to_bytes(4, "big") + body
+    return MAGIC + crc32c(body).to_bytes(4, "big") + body
 
 
 def decode_identity(data: bytes, path: Path) -> Identity:
@@ -59,7 +59,7 @@ def decode_identity(data: bytes, path: Path) -> Identity:
         VolumeForeignError: a newer program wrote it.
     """
     magic, checksum, body = data[:8], data[8:12], data[12:]
-    if magic != MAGIC or crc32c.crc32c(body).to_bytes(4, "big") != checksum:
+    if magic != MAGIC or crc32c(body).to_bytes(4, "big") != checksum:
         raise CorruptError(f"{path} is damaged; restore it from a backup, or join with an empty volume")
     try:
         identity = msgspec.msgpack.decode(body, type=Identity)
