@@ -4,19 +4,23 @@ A chunk arrives in a temporary file beside its final place: space reserved, data
 checked, header written, fdatasync, rename, fsync of the directory. Only then is it acknowledged.
 """
 
+import itertools
 import logging
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from dfs_node.chunk_file import ChunkHeader, Damage, damaged, digest_from_name, header_bytes_for, read_header, verify
 from dfs_node.disk import Disk, Space, SystemDisk
 from dfs_node.disk_reader import OpenChunkFile
 from dfs_node.disk_writers import KnownChunkWriter, NewChunkWriter
-from dfs_node.space_rules import is_full, takes_upload
+from dfs_node.small_chunks import SMALL_BYTES_MAX, SmallChunkWriter, SpaceGauge, require_room
+from dfs_node.space_rules import is_full
 from dfs_node.volume import ChunkWriter, InventoryItem, StoredChunk, Usage
 from dfs_node.volume_directory import (
+    DAMAGED_SUFFIX,
     chunk_path,
     clean_chunks,
     filesystem_id,
@@ -24,7 +28,9 @@ from dfs_node.volume_directory import (
     prefix_path,
     using,
 )
-from dfs_node.volume_health import LIMITS, VolumeHealth
+from dfs_node.volume_health import FULL, LIMITS, VolumeHealth
+from dfs_runtime.clock import Clock, SystemClock
+from dfs_runtime.files import TEMPORARY_SUFFIX
 from dfs_wire.errors import BusyError, ChunkCorruptError, NoSpaceError, NotFoundError, UnavailableError
 from dfs_wire.messages import Finding, FindingKind, VolumeState
 
@@ -38,10 +44,13 @@ class DiskVolume:
     is also its directory; bodies arrive outside of it, so that nobody waits for another's network.
     """
 
-    def __init__(self, path: Path, disk: Disk | None = None) -> None:
+    def __init__(self, path: Path, disk: Disk | None = None, clock: Clock | None = None) -> None:
         self._path = path
         self._disk = disk or SystemDisk()
         self.health = VolumeHealth(path)
+        self._gauge = SpaceGauge(self._disk, path, self.health, clock or SystemClock())
+        self._temporary_numbers = itertools.count(1)
+        self._prefixes = [prefix_path(path, prefix) for prefix in range(256)]
         self._locks = [threading.Lock() for _ in range(256)]
         self._used_lock = threading.Lock()
         with using(path):
@@ -56,16 +65,16 @@ class DiskVolume:
     def create(self, digest: bytes, size: int, generation: int) -> ChunkWriter:
         """Reserve the space, unless a good copy of this generation or a newer one is here already."""
         self.health.require_writable()
+        if size <= SMALL_BYTES_MAX:
+            # Whether it is here is asked when its bytes are, once; where there is no room, that may still save it.
+            with suppress(NoSpaceError):
+                return SmallChunkWriter(self._gauge, digest, size, generation, store=self._store_small)
         with self._locks[digest[0]]:
             known = self._good_copy(digest, generation) is not None
         if known:
             return KnownChunkWriter(digest, size, confirm=lambda: self._confirm(digest, generation))
-        with self.health.guard("measure space", harmless=LIMITS):
-            space = self._disk.space(self._path)
-        if not takes_upload(space.capacity_bytes, space.free_bytes, size + header_bytes_for(size)):
-            raise NoSpaceError(
-                f"the volume keeps its last {space.free_bytes} bytes free; add a node, or delete something"
-            )
+        space = self._gauge.measure()
+        require_room(space, space.free_bytes, size + header_bytes_for(size))
         return NewChunkWriter(
             self._disk, self.health, chunk_path(self._path, digest), digest, size, generation, publish=self._publish
         )
@@ -90,8 +99,9 @@ class DiskVolume:
         return Finding(digest, header.generation, FindingKind.GOOD)
 
     def delete(self, digest: bytes, generation: int) -> bool:
-        """Unlink the file, unless a newer one has its name."""
+        """Unlink the file, unless a newer one has its name; one whose header says nothing is set aside."""
         path = chunk_path(self._path, digest)
+        aside: Path | None = None
         with self._locks[digest[0]]:
             try:
                 with self.open(digest) as chunk:
@@ -99,9 +109,16 @@ class DiskVolume:
                         return False
             except NotFoundError:
                 return False
+            except ChunkCorruptError as error:
+                # Nobody can read it, and its generation is unknown: it makes room for its name, not for good.
+                aside = path.with_name(path.name + DAMAGED_SUFFIX)
+                log.warning("a damaged file is set aside as %s: %s", aside, error)
             with self.health.guard("delete"):
                 file_bytes = path.stat().st_size
-                self._disk.unlink(path)
+                if aside is None:
+                    self._disk.unlink(path)
+                else:
+                    self._disk.rename(path, aside)
                 self._disk.fsync_directory(path.parent)
             self._count_used(-file_bytes)
             return True
@@ -142,6 +159,17 @@ class DiskVolume:
             except ChunkCorruptError as error:
                 yield InventoryItem(digest, 0, 0, 0, str(error.details["finding"]))
 
+    def names(self, prefix: int) -> list[tuple[bytes, int]]:
+        """Read one directory, and no file in it."""
+        found: list[tuple[bytes, int]] = []
+        with os.scandir(prefix_path(self._path, prefix)) as entries:
+            for entry in entries:
+                digest = digest_from_name(entry.name)
+                if digest is not None and digest[0] == prefix:
+                    with suppress(FileNotFoundError):
+                        found.append((digest, entry.stat(follow_symlinks=False).st_size))
+        return found
+
     def _publish(self, temporary: Path, header: ChunkHeader) -> StoredChunk:
         """Give a durable temporary file its name, durably.
 
@@ -162,6 +190,61 @@ class DiskVolume:
             self.health.require_writable()
         self._count_used(header.file_bytes - replaced_bytes)
         return StoredChunk(header.digest, header.length, header.generation)
+
+    def _store_small(self, header: ChunkHeader, data: bytes) -> StoredChunk:
+        """Write, sync, name and sync the name of a small chunk in one go, all under the lock of its digest."""
+        digest = header.digest
+        name = digest.hex()
+        parent = self._prefixes[digest[0]]
+        target = parent / name
+        temporary = parent / f".{name}.{next(self._temporary_numbers)}{TEMPORARY_SUFFIX}"
+        with self._locks[digest[0]]:
+            self.health.require_writable()
+            replaced_bytes = 0
+            if self._is_there(target):
+                existing = self._good_copy(digest, header.generation)
+                if existing is not None:
+                    return existing
+                with self.health.guard("look at a bad copy"):
+                    replaced_bytes = target.stat().st_size if target.exists() else 0
+            self._write_small(temporary, target, header.encode() + data)
+            # The name is visible and not durable: whatever goes wrong now, no later put may trust it.
+            with self.health.guard("fsync of a directory", harmless=frozenset()):
+                self._disk.fsync_directory(parent)
+            self.health.require_writable()
+        self._count_used(header.file_bytes - replaced_bytes)
+        return StoredChunk(digest, header.length, header.generation)
+
+    def _is_there(self, path: Path) -> bool:
+        """Whether something has this name; what cannot be opened is there."""
+        try:
+            os.close(self._disk.open(path))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno in LIMITS:
+                raise BusyError(f"the node is out of descriptors or memory ({error.strerror}); try again") from error
+        return True
+
+    def _write_small(self, temporary: Path, target: Path, content: bytes) -> None:
+        """A durable file with a name that is not durable yet; whatever fails before leaves nothing."""
+        guard = self.health.guard
+        with guard("create a file", harmless=FULL | LIMITS):
+            descriptor = self._disk.create(temporary)
+        named = False
+        try:
+            with guard("write"):
+                self._disk.pwrite(descriptor, content, 0)
+            with guard("fsync"):
+                self._disk.fdatasync(descriptor)
+            with guard("rename"):
+                self._disk.rename(temporary, target)
+            named = True
+        finally:
+            os.close(descriptor)
+            if not named:
+                with suppress(OSError):
+                    self._disk.unlink(temporary)
 
     def _confirm(self, digest: bytes, generation: int) -> StoredChunk:
         """The copy that `create` found good, after the bytes for it arrived once more.

@@ -7,9 +7,9 @@ on the disk. So there is no second try. The volume stays failed over restarts, u
 import errno
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 
 from dfs_runtime.files import fsync_directory, write_atomically
 from dfs_wire.errors import BusyError, NoSpaceError, VolumeFailedError
@@ -90,8 +90,7 @@ class VolumeHealth:
                 self._verified.unlink()
                 fsync_directory(self._verified.parent)
 
-    @contextmanager
-    def guard(self, doing: str, *, harmless: frozenset[int] = FULL) -> Iterator[None]:
+    def guard(self, doing: str, *, harmless: frozenset[int] = FULL) -> "Guard":
         """Turn what the disk says into our errors, and judge the volume by it: all but `harmless` errors fail it.
 
         Raises:
@@ -99,15 +98,7 @@ class VolumeHealth:
             BusyError: the process is out of descriptors or memory.
             VolumeFailedError: the volume has failed.
         """
-        try:
-            yield
-        except OSError as error:
-            if error.errno in harmless & FULL:
-                raise NoSpaceError("the volume is full; add a node, or delete something") from error
-            if error.errno in harmless & LIMITS:
-                raise BusyError(f"the node is out of descriptors or memory ({error.strerror}); try again") from error
-            self.fail(f"{doing}: {error.strerror}")
-            raise VolumeFailedError(f"the volume failed ({doing}: {error.strerror}); upload to another node") from error
+        return Guard(self, doing, harmless)
 
     def _read_marker(self) -> str | None:
         try:
@@ -116,3 +107,31 @@ class VolumeHealth:
             return None
         except OSError as error:
             return f"its '{MARKER}' file cannot be read: {error.strerror}"
+
+
+class Guard:
+    """A block of disk calls, see `VolumeHealth.guard`. A class rather than a generator: each put enters several."""
+
+    __slots__ = ("_doing", "_harmless", "_health")
+
+    def __init__(self, health: VolumeHealth, doing: str, harmless: frozenset[int]) -> None:
+        self._health = health
+        self._doing = doing
+        self._harmless = harmless
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, OSError):
+            return
+        if error.errno in self._harmless & FULL:
+            raise NoSpaceError("the volume is full; add a node, or delete something") from error
+        if error.errno in self._harmless & LIMITS:
+            raise BusyError(f"the node is out of descriptors or memory ({error.strerror}); try again") from error
+        self._health.fail(f"{self._doing}: {error.strerror}")
+        raise VolumeFailedError(
+            f"the volume failed ({self._doing}: {error.strerror}); upload to another node"
+        ) from error

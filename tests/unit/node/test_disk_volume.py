@@ -105,18 +105,22 @@ def test_a_bad_copy_is_written_anew(tmp_path: Path) -> None:
     assert volume.verify(DIGEST).kind is FindingKind.GOOD
 
 
-def test_a_bad_header_cannot_be_opened_nor_deleted(tmp_path: Path) -> None:
-    """Nothing is known of such a file's generation: it is an error, and listed as damaged."""
+def test_a_bad_header_cannot_be_opened_and_is_set_aside_by_a_delete(tmp_path: Path) -> None:
+    """Nothing is known of such a file's generation: it is listed as damaged, and kept until the next start."""
     volume = DiskVolume(tmp_path, WrappedDisk())
     store(volume, DATA)
     path = chunk_path(tmp_path, DIGEST)
     path.write_bytes(b"\0" * 5_000)
-    for attempt in (lambda: volume.open(DIGEST), lambda: volume.delete(DIGEST, 99)):
-        with pytest.raises(ChunkCorruptError):
-            attempt()
+    with pytest.raises(ChunkCorruptError):
+        volume.open(DIGEST)
     (item,) = volume.inventory(DIGEST[0])
     assert item.damage
-    assert path.exists()
+    assert volume.delete(DIGEST, 1)
+    assert volume.verify(DIGEST).kind is FindingKind.MISSING
+    assert [item.name for item in files_of(tmp_path)] == [f"{DIGEST.hex()}.damaged"]
+    assert list(volume.inventory(DIGEST[0])) == []
+    DiskVolume(tmp_path, WrappedDisk())
+    assert files_of(tmp_path) == []
 
 
 def test_crash_at_every_call_of_a_put(tmp_path: Path) -> None:
@@ -333,6 +337,10 @@ def test_descriptors_do_not_leak(tmp_path: Path) -> None:
     volume.verify(DIGEST)
     list(volume.inventory(DIGEST[0]))
     for name in ("reserve", "pwrite", "fdatasync", "rename"):
+        disk.arm(1, errno.ENOSPC, only=name)
+        with pytest.raises(DfsError):
+            store(volume, chunk_of(70_000, 77)[0])
+    for name in ("create", "pwrite", "fdatasync", "rename"):
         disk.arm(1, errno.ENOSPC, only=name)
         with pytest.raises(DfsError):
             store(volume, chunk_of(500, 77)[0])
