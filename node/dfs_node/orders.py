@@ -29,12 +29,15 @@ class OrderRunner:
         self._findings = findings
         self._stopping = threading.Event()
         self._pool = WorkerPool("order", threads, _QUEUE_MAX)
+        # Apart, so that a full disk gets room while copies are made.
+        self._deletes = WorkerPool("delete", 1, _QUEUE_MAX)
 
     def take(self, orders: list[Order]) -> None:
         """Queue orders. What finds no room is dropped: the master orders again what it gets no answer to."""
         for order in orders:
             try:
-                self._pool.submit(partial(self.carry_out, order))
+                pool = self._deletes if order.kind is OrderKind.DELETE else self._pool
+                pool.submit(partial(self.carry_out, order))
             except QueueFullError:
                 log.warning("too many orders wait; %s of chunk %s is dropped", order.kind, order.digest.hex())
 
@@ -47,6 +50,8 @@ class OrderRunner:
                 self._findings.add(self._volume.verify(order.digest))
             elif order.kind is OrderKind.COPY:
                 self._findings.add(self._copied(order))
+            elif order.kind is OrderKind.DELETE:
+                self._findings.add(self._deleted(order))
         except DfsError as error:
             log.warning("order %s of chunk %s failed: %s", order.kind, order.digest.hex(), error)
 
@@ -59,7 +64,17 @@ class OrderRunner:
             return Finding(order.digest, 0, FindingKind.NOT_STORED, f"{error.code}: {error}")
         return Finding(stored.digest, stored.generation, FindingKind.STORED)
 
+    def _deleted(self, order: Order) -> Finding:
+        """Remove a file; the finding says that nothing of this generation or older is here any more.
+
+        Raises:
+            DfsError: the volume could not do it; the master orders it again.
+        """
+        self._volume.delete(order.digest, order.generation)
+        return Finding(order.digest, order.generation, FindingKind.DELETED)
+
     def stop(self) -> None:
         """Finish the order under way, drop what is queued."""
         self._stopping.set()
         self._pool.stop()
+        self._deletes.stop()

@@ -134,8 +134,9 @@ class Volume(Protocol):
     def delete(self, digest: bytes, generation: int) -> bool:
         """Remove a chunk that was written at `generation` or before; False where there is none, or a newer one.
 
+        A file whose header cannot be read is no chunk to anybody: it loses its name, and may be kept aside for a while.
+
         Raises:
-            ChunkCorruptError: the header cannot be trusted, so nothing is known of its generation.
             VolumeFailedError: an I/O error.
         """
         ...

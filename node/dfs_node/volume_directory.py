@@ -13,6 +13,8 @@ from dfs_wire.errors import VolumeFailedError, VolumeInUseError
 
 LOCK = "lock"
 CHUNKS = "chunks"
+#: Behind the name of a file that was to be deleted, and whose header could not be read. The next start removes it.
+DAMAGED_SUFFIX = ".damaged"
 #: What a fresh file system or a start that was refused may have left: a directory with only these is empty.
 _NOT_CONTENT = frozenset({LOCK, "lost+found"})
 
@@ -80,7 +82,7 @@ def make_chunk_directories(volume: Path) -> None:
 
 
 def clean_chunks(volume: Path, disk: Disk) -> int:
-    """Remove the temporary files that a crash left; returns the bytes of all chunk files.
+    """Remove the temporary files that a crash left, and damaged ones set aside; returns the bytes of all chunk files.
 
     Raises:
         OSError: the volume cannot be used.
@@ -89,7 +91,7 @@ def clean_chunks(volume: Path, disk: Disk) -> int:
     for prefix in range(256):
         with os.scandir(prefix_path(volume, prefix)) as entries:
             for entry in entries:
-                if entry.name.endswith(TEMPORARY_SUFFIX):
+                if entry.name.endswith((TEMPORARY_SUFFIX, DAMAGED_SUFFIX)):
                     disk.unlink(Path(entry.path))
                     removed += 1
                 elif digest_from_name(entry.name) is None:
