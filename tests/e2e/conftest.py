@@ -3,11 +3,13 @@
 Without a Docker Engine these tests are skipped, and fail where CI=true.
 """
 
+import faulthandler
 import os
 import secrets
+import signal
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import docker
@@ -24,8 +26,11 @@ from tests.support.docker_cluster import (
 from dfs_deploy.docker_engine.sdk import DockerSdk
 from dfs_deploy.image.builder import ImageBuilder, image_cache
 
-#: What a test may take on a busy machine; making the image, which may take minutes, does not count.
+#: What a test may take on a busy machine, without its fixtures.
 SECONDS = 300
+#: What fixtures may take: making a base, an image and a cluster; and taking a cluster away.
+SETUP_SECONDS = 1_200
+TEARDOWN_SECONDS = 240
 
 MakeCluster = Callable[..., DockerCluster]
 
@@ -37,11 +42,45 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Containers take longer than anything else, and without an engine there are none."""
     ours = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
     for item in ours:
-        item.add_marker(pytest.mark.timeout(SECONDS, func_only=True))
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(SECONDS, func_only=True))
     if ours and not is_ci() and not engine_answers():
         _left_out.extend(ours)
         items[:] = [item for item in items if item not in ours]
         config.hook.pytest_deselected(items=ours)
+
+
+@contextmanager
+def _at_most(seconds: int, what: str) -> Iterator[None]:
+    """Fail when a block takes longer, wherever it hangs. The plugin's own limit, which uses the same signal, holds
+    for the tests themselves only: it would count the making of an image to the first test.
+    """
+
+    def give_up(_number: int, _frame: object) -> None:
+        faulthandler.dump_traceback(all_threads=True)
+        pytest.fail(f"{what} did not end within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Bound what fixtures do before a test."""
+    with _at_most(SETUP_SECONDS, f"what {item.name} needs"):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Bound what fixtures do behind a test."""
+    with _at_most(TEARDOWN_SECONDS, f"tidying up behind {item.name}"):
+        return (yield)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

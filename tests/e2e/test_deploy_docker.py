@@ -3,6 +3,7 @@
 import filecmp
 import json
 import os
+import random
 import socket
 import sqlite3
 import time
@@ -89,7 +90,11 @@ def test_the_line_protocol_is_answered_to_this_host(shared_cluster: DockerCluste
     """Store, list and fetch without a key, through the published port."""
     port = shared_cluster.spec.master_port
     assert ask_line_protocol(port, b"UPLOAD by-line.txt 5\nhello") == b"OK 0\n"
-    assert b"by-line.txt " in ask_line_protocol(port, b"LIST\n")
+    listed = ask_line_protocol(port, b"LIST\n").decode()
+    (line,) = [each for each in listed.splitlines() if each.startswith("by-line.txt ")]
+    outside = {f"127.0.0.1:{node.port}" for node in shared_cluster.spec.nodes}
+    assert set(line.split()[1:]) <= outside, "addresses that nobody reaches from here"
+    assert len(line.split()) == 3
     assert ask_line_protocol(port, b"DOWNLOAD by-line.txt\n") == b"OK 5\nhello"
 
 
@@ -196,7 +201,9 @@ def test_a_deploy_that_fails_leaves_nothing(make_cluster: MakeCluster, image: st
     cluster = make_cluster(deploy=False)
     stranger = cluster.engine.containers.create(image, ["true"], name=f"dfs-{cluster.name}-node-2")
     try:
-        done = cluster.dfs("deploy", "--engine", "docker", "--nodes", "2", check=False)
+        # A port of one's own, far from where others look for theirs: their conflicts are not what this is about.
+        port = str(random.randrange(10_000, 30_000, 20))
+        done = cluster.dfs("deploy", "--engine", "docker", "--nodes", "2", "--port", port, check=False)
         assert done.returncode == 4
         assert f"dfs-{cluster.name}-node-2" in done.stderr
         assert (cluster.containers(), cluster.volumes()) == ([], [])

@@ -131,7 +131,7 @@ class Beside:
         self._cut = cut
         self._source = scratch / "beside"
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="beside")
+        self._thread = threading.Thread(target=self._run, name="beside", daemon=True)
 
     def _run(self) -> None:
         with suppress(DfsError), self._cluster.client() as dfs:
@@ -147,7 +147,8 @@ class Beside:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join()
+        self._thread.join(SECONDS_A_CUT)
+        assert not self._thread.is_alive(), "an upload hangs"
 
 
 def power_off(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None:

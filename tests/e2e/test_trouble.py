@@ -55,7 +55,7 @@ class Transfer:
     def __init__(self, operation: Callable[[], object]) -> None:
         self.error: BaseException | None = None
         self.moved = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(operation,))
+        self._thread = threading.Thread(target=self._run, args=(operation,), name="operation", daemon=True)
         self._thread.start()
 
     def _run(self, operation: Callable[[], object]) -> None:
