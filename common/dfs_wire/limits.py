@@ -43,6 +43,10 @@ UNSENT_REPLY_BYTES_MAX = 1 * MIB
 PLAN_CHUNKS_MAX = 8_192
 COMMIT_FILES_MAX = 1_000
 LIST_PAGE_ENTRIES_MAX = 1_000
+#: Paths or versions in one `OpenMany` or `StatMany`.
+BATCH_PATHS_MAX = 1_000
+#: A version with more extents than this is opened on its own.
+BATCH_EXTENTS_MAX = 16
 INVENTORY_PAGE_CHUNKS_MAX = 20_000
 REQUEST_ID_BYTES = 16
 

@@ -66,6 +66,8 @@ RULES: tuple[Rule, ...] = (
     Rule(19, m.DiskUsage, m.DiskUsageReply, Server.MASTER, _USERS, reply_body=Body.LIST),
     Rule(20, m.Space, m.SpaceReply, Server.MASTER, _USERS),
     Rule(21, m.ReportCopy, m.Done, Server.MASTER, _USERS),
+    Rule(23, m.OpenMany, m.OpenManyReply, Server.MASTER, _USERS, Body.LIST, Body.LIST),
+    Rule(24, m.StatMany, m.StatManyReply, Server.MASTER, _USERS, Body.LIST, Body.LIST),
     # -- ticket holders at a node
     Rule(30, m.PutChunk, m.PutChunkReply, Server.NODE, _TICKET, Body.CHUNK),
     Rule(31, m.GetChunk, m.GetChunkReply, Server.NODE, _TICKET, reply_body=Body.CHUNK),
@@ -74,6 +76,7 @@ RULES: tuple[Rule, ...] = (
     # -- nodes at the master
     Rule(40, m.Register, m.RegisterReply, Server.MASTER, frozenset({Role.JOIN, Role.NODE})),
     Rule(41, m.Heartbeat, m.HeartbeatReply, Server.MASTER, _NODE, Body.LIST, Body.LIST),
+    Rule(42, m.Inventory, m.InventoryReply, Server.MASTER, _NODE, Body.LIST, Body.LIST),
     # -- operators at the master
     Rule(50, m.Status, m.StatusReply, Server.MASTER, _ADMIN, reply_body=Body.LIST),
     Rule(51, m.DrainNode, m.Done, Server.MASTER, _ADMIN),
@@ -81,6 +84,8 @@ RULES: tuple[Rule, ...] = (
     Rule(53, m.RemoveNode, m.Done, Server.MASTER, _ADMIN),
     Rule(57, m.ListSettings, m.ListSettingsReply, Server.MASTER, _ADMIN, reply_body=Body.LIST),
     Rule(58, m.SetSetting, m.Done, Server.MASTER, _ADMIN),
+    Rule(61, m.AcceptDatabase, m.AcceptDatabaseReply, Server.MASTER, _ADMIN),
+    Rule(63, m.ReportFinding, m.Done, Server.MASTER, _ADMIN),
 )
 
 BY_NUMBER: dict[int, Rule] = {rule.number: rule for rule in RULES}

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from dfs_master.cluster import Cluster
+from dfs_master.handlers.batches import BatchHandlers
 from dfs_master.handlers.download import DownloadHandlers
 from dfs_master.handlers.draining import DrainHandlers
+from dfs_master.handlers.fencing import FenceHandlers
+from dfs_master.handlers.inventory import InventoryHandlers
 from dfs_master.handlers.nodes import Heard, NodeHandlers
 from dfs_master.handlers.operators import OperatorHandlers
 from dfs_master.handlers.settings import SettingHandlers
@@ -31,6 +34,8 @@ log = logging.getLogger(__name__)
 
 #: A list body longer than this is decoded and checked on a worker (about 64 chunks of a plan).
 INLINE_BODY_BYTES_MAX = 4 * 1024
+#: A list of names or versions longer than this is looked up on a worker (256 names at most: each takes two bytes).
+INLINE_LIST_BYTES_MAX = 512
 #: A page with more rows than this is read on a worker.
 INLINE_ROWS_MAX = 256
 #: A path with more names than this is walked on a worker.
@@ -46,18 +51,22 @@ class MasterService:
     def __init__(self, cluster: Cluster, submit: Submit, heard: Heard) -> None:
         self._cluster = cluster
         self._submit = submit
+        self._fence = FenceHandlers(cluster)
         upload, download, tree = UploadHandlers(cluster), DownloadHandlers(cluster), TreeHandlers(cluster)
         nodes, operators = NodeHandlers(cluster, heard), OperatorHandlers(cluster)
         draining, settings = DrainHandlers(cluster), SettingHandlers(cluster)
+        batches = BatchHandlers(cluster, download.replicas)
         self._inline: dict[type[m.Header], Handler] = {
             m.Hello: self._hello,
             m.Ping: operators.ping,
             m.Space: operators.space,
+            m.ReportFinding: operators.report_finding,
             m.ListSettings: settings.list,
         }
         self._workers: dict[type[m.Header], Handler] = {
             m.DiskUsage: tree.disk_usage,
             m.Status: operators.status,
+            m.Inventory: InventoryHandlers(cluster).inventory,
             m.DrainProgress: draining.progress,
         }
         #: Inline for small requests, on a worker for large ones.
@@ -65,6 +74,11 @@ class MasterService:
             m.Open: download.open,
             m.List: tree.list,
             m.Stat: tree.stat,
+        }
+        #: Inline for short lists, on a worker for long ones.
+        self._by_length: dict[type[m.Header], Handler] = {
+            m.OpenMany: batches.open_many,
+            m.StatMany: batches.stat_many,
         }
         self._deferred: dict[type[m.Header], Deferred] = {
             m.Plan: upload.plan,
@@ -79,13 +93,15 @@ class MasterService:
             m.DrainNode: draining.drain,
             m.RemoveNode: draining.remove,
             m.SetSetting: settings.set,
+            m.AcceptDatabase: self._fence.accept,
         }
-        served = {*self._inline, *self._workers, *self._by_size, *self._deferred} - {m.Hello}
+        served = {*self._inline, *self._workers, *self._by_size, *self._by_length, *self._deferred} - {m.Hello}
         check_handlers(served, Server.MASTER, chunk_verbs=False)
 
     def serve(self, session: Session, request: m.Header, body: bytes, respond: Respond) -> None:
         """Answer now or later; an error raised here is the answer."""
         kind = type(request)
+        self._fence.require_writable(kind)
         if (inline := self._inline.get(kind)) is not None:
             respond(inline(session, request, body))
         elif (by_size := self._by_size.get(kind)) is not None:
@@ -93,6 +109,11 @@ class MasterService:
                 respond(by_size(session, request, body))
             else:
                 self._later(lambda: respond(by_size(session, request, body)), respond)
+        elif (by_length := self._by_length.get(kind)) is not None:
+            if len(body) <= INLINE_LIST_BYTES_MAX:
+                respond(by_length(session, request, body))
+            else:
+                self._later(lambda: respond(by_length(session, request, body)), respond)
         elif (worker := self._workers.get(kind)) is not None:
             self._later(lambda: respond(worker(session, request, body)), respond)
         else:
@@ -149,7 +170,7 @@ def _is_small(request: m.Header) -> bool:
     if isinstance(request, m.Stat):
         return not request.chunks and _is_shallow(request.path)
     if isinstance(request, m.List):
-        return request.limit <= INLINE_ROWS_MAX and _is_shallow(request.path)
+        return request.limit <= INLINE_ROWS_MAX and not request.recursive and _is_shallow(request.path)
     # A range needs few extents; a whole file may have thousands.
     if isinstance(request, m.Open):
         return 0 <= request.length <= INLINE_ROWS_MAX * MIB and _is_shallow(request.path)

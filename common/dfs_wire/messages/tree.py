@@ -69,13 +69,15 @@ class ChunkInfo(Item, frozen=True):
 
 class List(Header, frozen=True, kw_only=True):
     """A page of a directory by name, from the first name behind `after`. A file lists itself.
-    Reply body: list of `Entry`.
+    With `recursive` the page is of the whole tree below it, each directory before what is in it, and `after` is the
+    last entry's path relative to `path`. Reply body: list of `Entry`.
     """
 
     path: str
     after: str = ""
     limit: int = 1000
     copies: bool = False
+    recursive: bool = False
 
 
 class ListReply(Header, frozen=True, kw_only=True):

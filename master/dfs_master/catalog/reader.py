@@ -5,15 +5,27 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from dfs_master.catalog import reader_chunks, reader_cluster, reader_moves, reader_tree, reader_usage
+from dfs_master.catalog import (
+    reader_batches,
+    reader_below,
+    reader_chunks,
+    reader_cluster,
+    reader_inventory,
+    reader_moves,
+    reader_repair,
+    reader_tree,
+    reader_usage,
+)
 from dfs_master.catalog.engine import connect_raw
 from dfs_master.catalog.reader_chunks import KnownChunk, OpenVersion
 from dfs_master.catalog.reader_cluster import Counts
-from dfs_master.catalog.reader_moves import CopyToMove, MovesLeft
+from dfs_master.catalog.reader_moves import MovesLeft
+from dfs_master.catalog.reader_repair import ChunkCopies, ShortCursor
 from dfs_master.catalog.reader_tree import Policy
 from dfs_master.catalog.rows import CredentialRow, EntryRow, NodeRow
+from dfs_master.inventories import CopyOnRecord, KnownCopies
 from dfs_runtime.clock import Clock
-from dfs_wire.errors import NotFoundError, UsageError, WrongKindError
+from dfs_wire.errors import DfsError, NotFoundError, UsageError, WrongKindError
 from dfs_wire.limits import LIST_PAGE_ENTRIES_MAX
 from dfs_wire.messages import AddressSet, ChunkInfo, Copy, Entry, EntryKind, ReplicaInfo, UsageRow
 from dfs_wire.paths import join_path, split_path
@@ -82,11 +94,19 @@ class Reader:
             return reader_tree.policy(self._cursor, reader_tree.walk(self._cursor, names), names)
 
     def list_page(
-        self, path: str, after: str, limit: int, *, copies: bool = False, address_set: AddressSet = AddressSet.PUBLIC
+        self,
+        path: str,
+        after: str,
+        limit: int,
+        *,
+        copies: bool = False,
+        recursive: bool = False,
+        address_set: AddressSet = AddressSet.PUBLIC,
     ) -> tuple[list[Entry], bool]:
         """Up to `limit` entries by name from the first one behind `after`, and whether there are more.
 
-        A file lists itself. With `copies`, each file comes with the nodes that hold something of it.
+        A file lists itself. With `copies`, each file comes with the nodes that hold something of it; with `recursive`,
+        the page is of the whole tree, and `after` a path below it.
 
         Raises:
             NotFoundError: nothing is there.
@@ -100,6 +120,9 @@ class Reader:
             found = _existing(reader_tree.walk(self._cursor, names), names)
             if found.kind == EntryKind.FILE:
                 page, more = [reader_tree.entry_at(self._cursor, here, found)], False
+            elif recursive:
+                behind = split_path(after) if after else ()
+                page, more = reader_below.page_below(self._cursor, found, here, behind, limit)
             else:
                 page, more = reader_tree.page(self._cursor, found.id, here, after, limit)
             if not copies:
@@ -107,6 +130,11 @@ class Reader:
             holders = reader_chunks.holders(self._cursor, [entry.version for entry in page if entry.version])
             nodes = self._copies_by_node(address_set)
         return [reader_tree.with_copies(entry, nodes, holders.get(entry.version, ())) for entry in page], more
+
+    def stat_many(self, paths: Sequence[str]) -> list[Entry | DfsError]:
+        """What each path names, or why there is nothing to say of it, in order."""
+        with self.snapshot():
+            return reader_batches.stat_many(self._cursor, paths)
 
     def disk_usage(self, path: str) -> list[UsageRow]:
         """Sums over a tree: the tree first, then its direct children by name. Reads the whole tree.
@@ -135,8 +163,13 @@ class Reader:
         with self.snapshot():
             if not version_id:
                 version_id = self._current_version(path)
-            version = reader_chunks.readable_version(self._cursor, version_id, self._clock.wall_ms())
+            version = reader_chunks.readable_version(self._cursor, version_id)
             return reader_chunks.open_version(self._cursor, version, offset, length)
+
+    def open_many(self, wanted: Sequence[tuple[str, int]]) -> reader_batches.OpenedBatch:
+        """Versions by path or, where that is not 0, by id, with the good copies of all their chunks."""
+        with self.snapshot():
+            return reader_batches.open_many(self._cursor, wanted)
 
     def chunk_infos(self, version_id: int, *, address_set: AddressSet = AddressSet.PUBLIC) -> list[ChunkInfo]:
         """Every extent of a version with all replicas of its chunk, in any state."""
@@ -165,10 +198,28 @@ class Reader:
         with self.snapshot():
             return reader_moves.moves_left(self._cursor, node_id)
 
-    def copies_to_move(self, node_id: int, after: int, limit: int) -> list[CopyToMove]:
-        """The next chunks by id behind `after` that would have too few copies without the node."""
+    def short_chunks(self, after: ShortCursor, limit: int) -> list[ShortCursor]:
+        """The next chunks with fewer good copies than wanted, those with the fewest first."""
+        return reader_repair.short_chunks(self._cursor, after, limit)
+
+    def chunks_on_node(self, node_id: int, after: int, limit: int) -> list[int]:
+        """The ids of the next chunks behind `after` with a good copy on the node."""
+        return reader_repair.chunks_on_node(self._cursor, node_id, after, limit)
+
+    def copies_of(self, chunk_ids: Sequence[int]) -> list[ChunkCopies]:
+        """Those of the chunks that something refers to, with all their replicas."""
         with self.snapshot():
-            return list(reader_moves.copies_to_move(self._cursor, node_id, after, limit))
+            return reader_repair.copies_of(self._cursor, chunk_ids)
+
+    def copies_on_node(self, node_id: int, first: bytes, last: bytes) -> list[CopyOnRecord]:
+        """A node's replica rows for digests from `first` to `last`, in any state."""
+        with self.snapshot():
+            return reader_inventory.copies_on_node(self._cursor, node_id, first, last)
+
+    def known_copies(self, digests: Sequence[bytes]) -> dict[bytes, KnownCopies]:
+        """Those of the digests that are on record, with all their replicas."""
+        with self.snapshot():
+            return reader_inventory.known_copies(self._cursor, digests)
 
     # -- cluster -----------------------------------------------------------------------------------------------
 

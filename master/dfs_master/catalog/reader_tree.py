@@ -75,11 +75,11 @@ def policy(cursor: DBAPICursor, chain: Sequence[EntryRow], names: Sequence[str])
 def entry_at(cursor: DBAPICursor, path: str, row: EntryRow) -> Entry:
     """The entry as the wire has it."""
     if row.version_id is None:
-        return _directory(path, row.mode, row.mtime_ns)
+        return directory_entry(path, row.mode, row.mtime_ns)
     version = VERSION.one(cursor, id=row.version_id)
     if version is None:
         raise CorruptError(f"{path} has no content in the metadata database; run dfs-master db check")
-    return _file(path, row.version_id, version)
+    return file_entry(path, row.version_id, version)
 
 
 def page(cursor: DBAPICursor, parent_id: int, path: str, after: str, limit: int) -> tuple[list[Entry], bool]:
@@ -89,9 +89,9 @@ def page(cursor: DBAPICursor, parent_id: int, path: str, after: str, limit: int)
     entries = []
     for name, kind, mode, mtime_ns, version_id, *version in rows[:limit]:
         if kind == EntryKind.DIRECTORY:
-            entries.append(_directory(prefix + name, mode, mtime_ns))
+            entries.append(directory_entry(prefix + name, mode, mtime_ns))
         else:
-            entries.append(_file(prefix + name, version_id, version))
+            entries.append(file_entry(prefix + name, version_id, version))
     return entries, len(rows) > limit
 
 
@@ -101,10 +101,12 @@ def with_copies(entry: Entry, nodes: Mapping[int, Copy], holders: Iterable[int])
     return msgspec.structs.replace(entry, copies=copies) if copies else entry
 
 
-def _directory(path: str, mode: int | None, mtime_ns: int | None) -> Entry:
+def directory_entry(path: str, mode: int | None, mtime_ns: int | None) -> Entry:
+    """A directory as the wire has it."""
     return Entry(path, EntryKind.DIRECTORY, 0, mtime_ns or 0, mode or 0, 0, b"")
 
 
-def _file(path: str, version_id: int, version: Sequence[object] | Row) -> Entry:
+def file_entry(path: str, version_id: int, version: Sequence[object] | Row) -> Entry:
+    """A file as the wire has it; `version` is its size, time, mode and digest."""
     size, mtime_ns, mode, digest = version
     return Entry(path, EntryKind.FILE, size, mtime_ns, mode, version_id, digest)  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ class DownloadHandlers:
                 extent.chunk_size,
                 extent.offset,
                 extent.length,
-                self._replicas(session, extent.digest, extent.node_ids, expires_at_ms),
+                self.replicas(session, extent.digest, extent.node_ids, expires_at_ms),
             )
             for extent in opened.extents
         ]
@@ -50,7 +50,7 @@ class DownloadHandlers:
         )
         return Answer(reply, encode_list(extents))
 
-    def _replicas(
+    def replicas(
         self, session: Session, digest: bytes, node_ids: tuple[int, ...], expires_at_ms: int
     ) -> list[m.ReplicaTicket]:
         """Best first: nodes that were heard lately, then silent ones, then the dead; chance decides between equals."""

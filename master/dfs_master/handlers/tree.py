@@ -32,7 +32,12 @@ class TreeHandlers:
         """A page of a directory."""
         reader = self._cluster.reader
         entries, more = reader.list_page(
-            request.path, request.after, request.limit, copies=request.copies, address_set=session.address_set
+            request.path,
+            request.after,
+            request.limit,
+            copies=request.copies,
+            recursive=request.recursive,
+            address_set=session.address_set,
         )
         return Answer(m.ListReply(more=more), encode_list(entries))
 

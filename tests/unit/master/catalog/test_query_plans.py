@@ -6,22 +6,37 @@ from pathlib import Path
 
 import pytest
 
-from dfs_master.catalog import reader_chunks, reader_cluster, reader_tree, reader_usage
+from dfs_master.catalog import reader_batches, reader_below, reader_chunks, reader_cluster, reader_tree, reader_usage
 from dfs_master.catalog.statements import Statement
 
 _STATEMENTS: dict[str, Statement] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": statement
-    for module in (reader_tree, reader_chunks, reader_usage)
+    for module in (reader_tree, reader_below, reader_batches, reader_chunks, reader_usage)
     for name, statement in vars(module).items()
     if isinstance(statement, Statement)
 }
 _STATEMENTS |= {f"known_chunks.{size}": statement for size, statement in reader_chunks.CHUNKS.items()}
+_STATEMENTS |= {
+    f"reader_batches.{name}.{size}": statement
+    for name in ("CHILDREN", "VERSIONS", "EXTENTS", "CHUNKS")
+    for size, statement in getattr(reader_batches, name).items()
+}
 _STATEMENTS["counts.short"] = reader_cluster.SHORT
 _STATEMENTS["counts.short_by_nodes"] = reader_cluster.SHORT_BY_NODES
 _STATEMENTS["counts.unreadable"] = reader_cluster.UNREADABLE
 
 #: Small tables and intermediate results may be scanned; so may an index that holds only the rows looked for.
-_MAY_SCAN = ("nodes", "tree", "removed", "anon_1", "chunks USING COVERING INDEX ix_chunks_under_replicated")
+_MAY_SCAN = (
+    "nodes",
+    "tree",
+    "wanted",
+    "256 CONSTANT ROWS",
+    "16 CONSTANT ROWS",
+    "CONSTANT ROW",
+    "removed",
+    "anon_1",
+    "chunks USING COVERING INDEX ix_chunks_under_replicated",
+)
 
 
 def _plan(database: Path, statement: Statement) -> list[str]:
@@ -38,7 +53,9 @@ def test_hot_statements_search_and_never_scan(database: Path, name: str) -> None
     assert scans == []
 
 
-@pytest.mark.parametrize("name", ["reader_tree.PAGE", "reader_chunks.EXTENTS", "reader_chunks.LENGTHS"])
+@pytest.mark.parametrize(
+    "name", ["reader_tree.PAGE", "reader_below.BELOW", "reader_chunks.EXTENTS", "reader_chunks.LENGTHS"]
+)
 def test_ordered_reads_come_in_the_order_of_an_index(database: Path, name: str) -> None:
     """A page of a directory of a million names costs as much as its rows."""
     assert not [step for step in _plan(database, _STATEMENTS[name]) if "TEMP B-TREE" in step]
