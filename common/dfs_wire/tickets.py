@@ -111,6 +111,24 @@ def order_mac(key: bytes, cluster_id: str, node_id: int, reply: HeartbeatReply, 
     return _mac(key, "order", cluster_id, node_id, reply.epoch, reply.commit_seq, reply.time_ms, body)
 
 
+def rules_mac(key: bytes, cluster_id: str, node_id: int, reply: HeartbeatReply) -> bytes:
+    """MAC of the rules in a heartbeat's reply, bound to its time."""
+    rules = (reply.scrub_seconds, reply.scrub_bytes_per_second, reply.inventory_seconds)
+    return _mac(key, "rules", cluster_id, node_id, reply.epoch, reply.time_ms, *rules)
+
+
+def check_rules(key: bytes, cluster_id: str, node_id: int, reply: HeartbeatReply) -> bool:
+    """Whether the reply carries rules of this cluster's master for this node.
+
+    Raises:
+        BadTicketError: it carries some, and they are not.
+    """
+    if not reply.rules_mac:
+        return False
+    _require(rules_mac(key, cluster_id, node_id, reply), reply.rules_mac, "the master's rules")
+    return True
+
+
 def check_orders(key: bytes, cluster_id: str, node_id: int, reply: HeartbeatReply, body: bytes) -> None:
     """Did the master of this cluster say that to this node?
 

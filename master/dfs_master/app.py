@@ -18,13 +18,15 @@ from dfs_master.catalog.reader import Reader
 from dfs_master.cluster import Cluster, Readers
 from dfs_master.config import MasterConfig, held
 from dfs_master.credentials import KEY_BYTES, Credentials, key_digest
+from dfs_master.fence import SEEN_COMMIT_SEQ, SEEN_EPOCH, Fence, Point
 from dfs_master.generations import Generations
+from dfs_master.handlers.fencing import behind
 from dfs_master.handlers.nodes import known_node
+from dfs_master.healing import Healing
 from dfs_master.housekeeping import Housekeeping
 from dfs_master.keys import NodeKeys, load_master_key
 from dfs_master.line_protocol import LineProtocol, LineStore
-from dfs_master.membership import DEAD, timing_of
-from dfs_master.mover import Mover
+from dfs_master.membership import DEAD, KnownNode, timing_of
 from dfs_master.registry import STEP_SECONDS, NodeRegistry
 from dfs_master.safe_mode import SafeMode
 from dfs_master.service import MasterService
@@ -46,7 +48,7 @@ WORKER_THREADS = 4
 WORKER_QUEUE_MAX = 256
 CHECKPOINT_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 1.0
-MOVER_SECONDS = 0.5
+HEALING_SECONDS = 0.5
 
 #: Opens the client library for the line protocol: on a master's address, with a key, for a set of nodes' addresses.
 OpenStore = Callable[[str, bytes, AddressSet], LineStore]
@@ -76,8 +78,9 @@ def run(config: MasterConfig, stop: StopSignal, open_store: OpenStore) -> None:
         workers = WorkerPool("worker", WORKER_THREADS, WORKER_QUEUE_MAX)
         parts.callback(workers.stop)
         lines = _lines(config, cluster, lambda addresses: open_store(listener.address, line_key, addresses))
-        mover = Mover(cluster)
-        service = MasterService(cluster, workers.submit, mover.heard)
+        healing = Healing(cluster, wake=lambda: healer.wake())
+        healer = Periodic("healing", HEALING_SECONDS, healing.step)
+        service = MasterService(cluster, workers.submit, healing.heard)
         listener = EventListener(config.listen, service, clock, lines=lines)
         parts.callback(listener.stop)
         checkpointer = parts.enter_context(closing(Checkpointer(engine, config.database)))
@@ -85,12 +88,13 @@ def run(config: MasterConfig, stop: StopSignal, open_store: OpenStore) -> None:
         for name, seconds, step in (
             ("membership", STEP_SECONDS, housekeeping.watch_nodes),
             ("housekeeping", HOUSEKEEPING_SECONDS, housekeeping.tidy),
-            ("mover", MOVER_SECONDS, mover.step),
             ("checkpoint", CHECKPOINT_SECONDS, checkpointer.step),
         ):
             periodic = Periodic(name, seconds, step)
             parts.callback(periodic.stop)
             periodic.start()
+        parts.callback(healer.stop)
+        healer.start()
         listener.start()
         log.info("serving", extra={"address": listener.address, "epoch": cluster.epoch})
         stop.wait()
@@ -103,21 +107,22 @@ def build_cluster(config: MasterConfig, engine: Engine, clock: Clock, line_key: 
     with closing(Reader(engine, clock)) as reader:
         cluster_id = reader.setting("cluster_id")
         copies = reader.setting("copies")
-        settings = from_records(reader.settings())
+        records = reader.settings()
         keys = [(row.role, row.digest) for row in reader.credentials()]
         nodes = [known_node(row, clock) for row in reader.nodes()]
         copies_by_node = reader.copies_by_node()
     if cluster_id is None or copies is None:
         raise SchemaError(f"{config.data} was not initialised to its end; make it with: dfs-master init --data DIR")
     now = clock.monotonic()
-    holder = SettingsHolder(settings)
+    holder = SettingsHolder(from_records(records))
     registry = NodeRegistry(clock, [replace(node, heard_at=now) for node in nodes], lambda: timing_of(holder.current))
+    committer = Committer(engine, clock, epoch, nodes=lambda: registry.nodes, on_fatal=stop.set)
+    begun = Point(epoch, committer.commit_seq)
     return Cluster(
         cluster_id=cluster_id,
-        epoch=epoch,
         clock=clock,
         random=random.SystemRandom(),
-        committer=Committer(engine, clock, epoch, nodes=lambda: registry.nodes, on_fatal=stop.set),
+        committer=committer,
         readers=Readers(lambda: Reader(engine, clock)),
         registry=registry,
         keys=NodeKeys(load_master_key(config.data), cluster_id),
@@ -127,8 +132,20 @@ def build_cluster(config: MasterConfig, engine: Engine, clock: Clock, line_key: 
         copies=int(copies),
         software=f"dfs {version('dfs')}",
         settings=holder,
-        safe_mode=SafeMode({node.id for node in nodes if node.state != DEAD}, copies_by_node, started_at=now),
+        safe_mode=_safe_mode(nodes, copies_by_node, records, begun, now),
+        fence=Fence(begun),
     )
+
+
+def _safe_mode(
+    nodes: list[KnownNode], copies: dict[int, int], records: dict[str, str], own: Point, now: float
+) -> SafeMode:
+    """Wait for the nodes; and stay read-only where an earlier process found that they have seen a newer database."""
+    mode = SafeMode({node.id for node in nodes if node.state != DEAD}, copies, started_at=now)
+    seen = Point(int(records.get(SEEN_EPOCH, 0)), int(records.get(SEEN_COMMIT_SEQ, 0)))
+    if any(seen):
+        mode.hold(behind(seen, own))
+    return mode
 
 
 def _lines(

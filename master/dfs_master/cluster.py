@@ -8,7 +8,9 @@ from random import Random
 from dfs_master.catalog.committer import Committer
 from dfs_master.catalog.reader import Reader
 from dfs_master.credentials import Credentials
+from dfs_master.fence import Fence
 from dfs_master.generations import Generations
+from dfs_master.inventories import Inventories
 from dfs_master.keys import NodeKeys
 from dfs_master.registry import NodeRegistry
 from dfs_master.safe_mode import SafeMode
@@ -47,7 +49,6 @@ class Cluster:
     """The master's parts that handlers share. Each is safe to use from several threads."""
 
     cluster_id: str
-    epoch: int
     clock: Clock
     random: Random
     committer: Committer
@@ -61,6 +62,13 @@ class Cluster:
     software: str = ""
     settings: SettingsHolder = field(default_factory=SettingsHolder)
     safe_mode: SafeMode = field(default_factory=SafeMode)
+    fence: Fence = field(default_factory=Fence)
+    inventories: Inventories = field(default_factory=Inventories)
+
+    @property
+    def epoch(self) -> int:
+        """The number of this master's term."""
+        return self.generations.epoch
 
     @property
     def reader(self) -> Reader:

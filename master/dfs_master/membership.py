@@ -63,6 +63,9 @@ class KnownNode:
     heard: bool = False
     last_seen_at_ms: int = 0
     registered_at_ms: int = 0
+    #: When its last full pass of the scrub ended, 0 for never, and how far the one under way is.
+    scrubbed_at_ms: int = 0
+    scrub_permille: int = 0
 
     @property
     def takes_data(self) -> bool:

@@ -90,6 +90,8 @@ class NodeRegistry:
                 # A failure is cleared by registering a verified volume, not by saying that all is well.
                 volume_state=node.volume_state if node.volume_state is VolumeState.FAILED else beat.volume_state,
                 leaving=beat.leaving,
+                scrubbed_at_ms=beat.scrubbed_at_ms,
+                scrub_permille=beat.scrub_permille,
             )
             self._nodes = MappingProxyType({**self._nodes, node.id: fresh})
             due = now - self._written_at.get(node.id, 0.0) >= ROW_SECONDS

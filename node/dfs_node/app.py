@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack
 
 from dfs_node.config import NodeConfig
+from dfs_node.copying import Courtesy
 from dfs_node.disk_volume import DiskVolume
 from dfs_node.findings import FindingQueue
 from dfs_node.forward import Chain
@@ -13,12 +14,14 @@ from dfs_node.get_chunk import ChunkReader
 from dfs_node.handlers import NodeHandlers, software
 from dfs_node.heartbeat import HeartbeatThread
 from dfs_node.identity import Claim, claim_volume, make_volume_directory
+from dfs_node.inventory import InventorySender, InventoryThread
 from dfs_node.master_link import MasterLink, NodeCard
 from dfs_node.master_time import MasterTime
 from dfs_node.orders import OrderRunner
 from dfs_node.put_chunk import ChunkReceiver
 from dfs_node.receipts import Credentials
 from dfs_node.replicate import Replicator
+from dfs_node.scrub import Scrubber, ScrubFile, ScrubThread, UserTraffic
 from dfs_node.slots import StreamSlots
 from dfs_node.volume_directory import hold_volume
 from dfs_runtime.clock import SystemClock
@@ -53,20 +56,33 @@ def run(config: NodeConfig, stop: StopSignal) -> None:
         findings = FindingQueue(wake.set)
         pool = ChannelPool(dialer, _hello_to_a_node)
         parts.callback(pool.close)
+        slots, reader = StreamSlots(), ChunkReader(volume, credentials, findings)
         handlers = NodeHandlers(
             volume=volume,
             credentials=credentials,
-            receiver=ChunkReceiver(volume, credentials, StreamSlots(), Chain(pool)),
-            reader=ChunkReader(volume, credentials, findings),
+            receiver=ChunkReceiver(volume, credentials, slots, Chain(pool)),
+            reader=reader,
             findings=findings,
             join_token=config.join_token,
         )
-        orders = OrderRunner(volume, findings, Replicator(volume, pool))
+        scrubber = Scrubber(volume, findings, clock, ScrubFile(config.volume), traffic=UserTraffic(slots, reader))
+        replicator = Replicator(volume, pool, courtesy=Courtesy(clock, lambda: slots.in_use))
+        orders = OrderRunner(volume, findings, replicator, scrubber=scrubber)
         parts.callback(orders.stop)
         listener = ThreadListener(config.listen, handlers=handlers.table(), chunks=handlers, hello=handlers.hello)
         parts.callback(listener.stop)
         listener.start()
         inside, outside = config.addresses(listener.address)
+        inventory = InventorySender(
+            volume=volume,
+            findings=findings,
+            identity=identity,
+            time=time,
+            clock=clock,
+            dialer=dialer,
+            master_address=config.master,
+            software=software(),
+        )
         link = MasterLink(
             card=NodeCard(config.name, config.zone, inside, outside),
             master_address=config.master,
@@ -80,7 +96,12 @@ def run(config: NodeConfig, stop: StopSignal) -> None:
             time=time,
             clock=clock,
             jitter=random.SystemRandom().random,
+            scrubber=scrubber,
+            inventory=inventory,
         )
+        for background in (ScrubThread(scrubber), InventoryThread(inventory)):
+            parts.callback(background.stop)
+            background.start()
         heartbeat = HeartbeatThread(link, stop.set, wake)
         parts.callback(heartbeat.stop)
         heartbeat.start()

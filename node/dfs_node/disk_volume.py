@@ -62,7 +62,7 @@ class DiskVolume:
         with self.health.guard("sync at start", harmless=frozenset()):
             self._disk.sync_filesystem(path)
 
-    def create(self, digest: bytes, size: int, generation: int) -> ChunkWriter:
+    def create(self, digest: bytes, size: int, generation: int, *, for_repair: bool = False) -> ChunkWriter:
         """Reserve the space, unless a good copy of this generation or a newer one is here already."""
         self.health.require_writable()
         if size <= SMALL_BYTES_MAX:
@@ -74,7 +74,7 @@ class DiskVolume:
         if known:
             return KnownChunkWriter(digest, size, confirm=lambda: self._confirm(digest, generation))
         space = self._gauge.measure()
-        require_room(space, space.free_bytes, size + header_bytes_for(size))
+        require_room(space, space.free_bytes, size + header_bytes_for(size), for_repair=for_repair)
         return NewChunkWriter(
             self._disk, self.health, chunk_path(self._path, digest), digest, size, generation, publish=self._publish
         )

@@ -24,14 +24,18 @@ class FindingQueue:
 
     def add(self, finding: Finding) -> None:
         """Tell the master soon. A newer finding about the same chunk takes an older one's place."""
+        if not self.add_if_room(finding):
+            log.warning("too many findings wait for the master; one about %s is dropped", finding.digest.hex())
+
+    def add_if_room(self, finding: Finding) -> bool:
+        """The same; says whether there was room."""
         with self._lock:
             full = len(self._waiting) >= FINDINGS_MAX and finding.digest not in self._waiting
             if not full:
                 self._waiting.pop(finding.digest, None)
                 self._waiting[finding.digest] = finding
-        if full:
-            log.warning("too many findings wait for the master; one about %s is dropped", finding.digest.hex())
         self._wake()
+        return not full
 
     def peek(self) -> list[Finding]:
         """The oldest, for the next heartbeat. They stay until `told`."""

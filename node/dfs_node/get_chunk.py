@@ -50,6 +50,8 @@ class ChunkReader:
         self._volume = volume
         self._credentials = credentials
         self._findings = findings
+        #: Reads begun so far, roughly: only whether it changes is of interest.
+        self.begun = 0
 
     def get_chunk(self, _session: Session, request: GetChunk) -> ChunkAnswer:
         """Check the ticket, then open the range. A bad or missing chunk is also told to the master.
@@ -60,6 +62,7 @@ class ChunkReader:
             UsageError: the range is outside of the chunk.
         """
         self._credentials.check_read(request.ticket)
+        self.begun += 1
         chunk = self._open(request.ticket.digest)
         try:
             start, end = widen(request.offset, request.length, chunk.size)

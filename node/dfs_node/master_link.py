@@ -11,8 +11,11 @@ from typing import Protocol
 
 from dfs_node.findings import FindingQueue
 from dfs_node.identity import IdentityFile
+from dfs_node.inventory import InventorySender
 from dfs_node.link_rules import Heard, Obey, backoff_seconds, ends_the_process, judge_orders
 from dfs_node.master_time import MasterTime
+from dfs_node.scrub import Scrubber
+from dfs_node.scrub_rules import ScrubRules, ScrubState
 from dfs_node.volume import Volume
 from dfs_runtime.clock import Clock
 from dfs_wire import messages as m
@@ -61,6 +64,8 @@ class MasterLink:
         time: MasterTime,
         clock: Clock,
         jitter: Callable[[], float],
+        scrubber: Scrubber | None = None,
+        inventory: InventorySender | None = None,
     ) -> None:
         self._card = card
         self._master_address = master_address
@@ -74,6 +79,8 @@ class MasterLink:
         self._time = time
         self._clock = clock
         self._jitter = jitter
+        self._scrubber = scrubber
+        self._inventory = inventory
         self._channel: Channel | None = None
         self._failures = 0
         self._trying_since = clock.monotonic()
@@ -209,6 +216,7 @@ class MasterLink:
         identity = self._identity.current
         usage = self._volume.usage()
         findings = self._findings.peek()
+        scrub = self._scrubber.state if self._scrubber is not None else ScrubState()
         request = m.Heartbeat(
             node_id=identity.node_id,
             registration=identity.registration,
@@ -219,12 +227,16 @@ class MasterLink:
             highest_epoch=self._heard.epoch,
             highest_commit_seq=self._heard.commit_seq,
             leaving=leaving,
+            scrubbed_at_ms=scrub.ended_at_ms,
+            scrub_permille=scrub.permille,
         )
         answer = self._channel.call(request, m.HeartbeatReply, encode_list(findings), seconds=SUSPECT_SECONDS)
         tickets.check_orders(identity.node_key, identity.cluster_id, identity.node_id, answer.header, answer.body)
         self._findings.told(findings)
+        rules_given = tickets.check_rules(identity.node_key, identity.cluster_id, identity.node_id, answer.header)
         self._time.learn(answer.header.time_ms)
         self._follow(answer.header, answer.items(list[m.Order]) if answer.body else [])
+        self._follow_rules(answer.header, given=rules_given)
 
     def _follow(self, reply: m.HeartbeatReply, orders: list[m.Order]) -> None:
         """Obey the newest master, and no older one."""
@@ -237,3 +249,10 @@ class MasterLink:
         if judgement is Obey.AFTER_EPOCH:
             self._identity.raise_epoch(reply.epoch, reply.commit_seq)
         self._orders.take(orders)
+
+    def _follow_rules(self, reply: m.HeartbeatReply, *, given: bool) -> None:
+        """Work in the background as the master's settings say. Nothing of it depends on who is the newest master."""
+        if given and self._scrubber is not None and reply.scrub_seconds and reply.scrub_bytes_per_second:
+            self._scrubber.follow(ScrubRules(reply.scrub_seconds, reply.scrub_bytes_per_second))
+        if self._inventory is not None:
+            self._inventory.follow(epoch=reply.epoch, seconds=reply.inventory_seconds if given else 0)

@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Self
 
 from dfs_node.chunk_file import ChunkChecks, ChunkHeader, Damage, damaged
-from dfs_node.space_rules import is_full, takes_upload
+from dfs_node.space_rules import is_full, takes_copy, takes_upload
 from dfs_node.volume import ChunkWriter, InventoryItem, StoredChunk, Usage
+from dfs_runtime.clock import Clock, SystemClock
 from dfs_wire.errors import ChunkCorruptError, NoSpaceError, NotFoundError, VolumeFailedError
 from dfs_wire.limits import GIB
 from dfs_wire.messages import Finding, FindingKind, VolumeState
@@ -18,6 +19,7 @@ from dfs_wire.messages import Finding, FindingKind, VolumeState
 class _Kept:
     header: ChunkHeader
     data: bytes
+    stored_at_ms: int
 
     def check(self) -> None:
         """Compare data and header.
@@ -34,7 +36,8 @@ class _Kept:
 class MemoryVolume:
     """The `Volume` that a process forgets when it ends. Safe to share between threads."""
 
-    def __init__(self, capacity_bytes: int = GIB, filesystem_id: str = "memory") -> None:
+    def __init__(self, capacity_bytes: int = GIB, filesystem_id: str = "memory", *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._capacity_bytes = capacity_bytes
         self._filesystem_id = filesystem_id
         self._lock = threading.RLock()
@@ -43,13 +46,14 @@ class MemoryVolume:
         self._reserved_bytes = 0
         self._failed: str | None = None
 
-    def create(self, digest: bytes, size: int, generation: int) -> ChunkWriter:
+    def create(self, digest: bytes, size: int, generation: int, *, for_repair: bool = False) -> ChunkWriter:
         """Reserve the space, unless a good copy of this generation or a newer one is here already."""
         with self._lock:
             self._require_writable()
             if self._good_copy(digest, generation) is not None:
                 return _MemoryWriter(self, digest, size, generation, reserved_bytes=0)
-            if not takes_upload(self._capacity_bytes, self._free_bytes(), size):
+            takes = takes_copy if for_repair else takes_upload
+            if not takes(self._capacity_bytes, self._free_bytes(), size):
                 raise NoSpaceError("the volume is full; add a node, or delete something")
             self._reserved_bytes += size
             return _MemoryWriter(self, digest, size, generation, reserved_bytes=size)
@@ -99,10 +103,18 @@ class MemoryVolume:
         """Nothing had to be told."""
 
     def inventory(self, prefix: int) -> Iterator[InventoryItem]:
-        """A snapshot; `stored_at_ms` is not kept."""
+        """A snapshot."""
         with self._lock:
-            found = [kept.header for digest, kept in self._chunks.items() if digest[0] == prefix]
-        return (InventoryItem(header.digest, header.length, header.generation, 0) for header in found)
+            found = [kept for digest, kept in self._chunks.items() if digest[0] == prefix]
+        return (
+            InventoryItem(each.header.digest, each.header.length, each.header.generation, each.stored_at_ms)
+            for each in found
+        )
+
+    def names(self, prefix: int) -> list[tuple[bytes, int]]:
+        """A snapshot."""
+        with self._lock:
+            return [(digest, kept.header.length) for digest, kept in self._chunks.items() if digest[0] == prefix]
 
     # -- what tests and the simulation do to it ----------------------------------------------------------------
 
@@ -117,7 +129,12 @@ class MemoryVolume:
             kept = self._chunks[digest]
             data = bytearray(kept.data)
             data[at] ^= 1
-            self._chunks[digest] = _Kept(kept.header, bytes(data))
+            self._chunks[digest] = _Kept(kept.header, bytes(data), kept.stored_at_ms)
+
+    def lose(self, digest: bytes) -> None:
+        """Forget a chunk behind everybody's back."""
+        with self._lock:
+            self._used_bytes -= self._chunks.pop(digest).header.length
 
     # -- for its writers ---------------------------------------------------------------------------------------
 
@@ -129,7 +146,7 @@ class MemoryVolume:
             if existing is None:
                 if header.digest not in self._chunks:
                     self._used_bytes += header.length
-                self._chunks[header.digest] = _Kept(header, data)
+                self._chunks[header.digest] = _Kept(header, data, self._clock.wall_ms())
                 existing = StoredChunk(header.digest, header.length, header.generation)
             return existing
 

@@ -4,15 +4,17 @@ import logging
 import threading
 from functools import partial
 
+from dfs_node.copying import CopyQueue
 from dfs_node.findings import FindingQueue
 from dfs_node.replicate import Replicator
+from dfs_node.scrub import Scrubber
 from dfs_node.volume import Volume
 from dfs_runtime.workers import QueueFullError, WorkerPool
 from dfs_wire.errors import DfsError
 from dfs_wire.messages import Finding, FindingKind, Order, OrderKind
 
 _QUEUE_MAX = 1_000
-#: Copies that a node makes at once; uploads of users have slots of their own.
+#: Chunks that are read whole at once, to verify them.
 ORDER_THREADS = 2
 
 log = logging.getLogger(__name__)
@@ -22,19 +24,31 @@ class OrderRunner:
     """A small pool for orders. Safe to share between threads."""
 
     def __init__(
-        self, volume: Volume, findings: FindingQueue, replicator: Replicator, *, threads: int = ORDER_THREADS
+        self,
+        volume: Volume,
+        findings: FindingQueue,
+        replicator: Replicator,
+        *,
+        threads: int = ORDER_THREADS,
+        scrubber: Scrubber | None = None,
     ) -> None:
         self._volume = volume
         self._replicator = replicator
         self._findings = findings
+        self._scrubber = scrubber
         self._stopping = threading.Event()
         self._pool = WorkerPool("order", threads, _QUEUE_MAX)
+        self._copies = CopyQueue(self.carry_out)
         # Apart, so that a full disk gets room while copies are made.
         self._deletes = WorkerPool("delete", 1, _QUEUE_MAX)
 
     def take(self, orders: list[Order]) -> None:
         """Queue orders. What finds no room is dropped: the master orders again what it gets no answer to."""
         for order in orders:
+            if order.kind is OrderKind.COPY:
+                if not self._copies.take(order):
+                    log.warning("too many copies wait; one of chunk %s is dropped", order.digest.hex())
+                continue
             try:
                 pool = self._deletes if order.kind is OrderKind.DELETE else self._pool
                 pool.submit(partial(self.carry_out, order))
@@ -52,6 +66,8 @@ class OrderRunner:
                 self._findings.add(self._copied(order))
             elif order.kind is OrderKind.DELETE:
                 self._findings.add(self._deleted(order))
+            elif order.kind is OrderKind.SCRUB and self._scrubber is not None:
+                self._scrubber.start_pass()
         except DfsError as error:
             log.warning("order %s of chunk %s failed: %s", order.kind, order.digest.hex(), error)
 
@@ -76,5 +92,6 @@ class OrderRunner:
     def stop(self) -> None:
         """Finish the order under way, drop what is queued."""
         self._stopping.set()
+        self._copies.stop()
         self._pool.stop()
         self._deletes.stop()

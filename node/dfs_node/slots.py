@@ -23,6 +23,14 @@ class StreamSlots:
         self._lock = threading.Lock()
         self._taken: defaultdict[int, int] = defaultdict(int)
         self._buffers: list[bytearray] = []
+        #: Streams begun so far.
+        self.begun = 0
+
+    @property
+    def in_use(self) -> int:
+        """Streams that are under way."""
+        with self._lock:
+            return sum(self._taken.values())
 
     @contextmanager
     def take(self, hop: int) -> Iterator[memoryview]:
@@ -35,6 +43,7 @@ class StreamSlots:
             if self._taken[hop] >= self._streams_per_hop:
                 raise BusyError("this node takes as many chunks as it can; try again in a moment")
             self._taken[hop] += 1
+            self.begun += 1
             buffer = self._buffers.pop() if self._buffers else None
         if buffer is None:
             buffer = bytearray(STREAM_BLOCK_BYTES)

@@ -108,8 +108,9 @@ class OpenChunk(Protocol):
 class Volume(Protocol):
     """A place that keeps chunks. Safe to use from several threads."""
 
-    def create(self, digest: bytes, size: int, generation: int) -> ChunkWriter:
-        """Get ready to take a chunk of `size` bytes; the space is reserved.
+    def create(self, digest: bytes, size: int, generation: int, *, for_repair: bool = False) -> ChunkWriter:
+        """Get ready to take a chunk of `size` bytes; the space is reserved. Repair may fill the disk further than
+        uploads may.
 
         Raises:
             NoSpaceError: too little is free.
@@ -151,4 +152,10 @@ class Volume(Protocol):
 
     def inventory(self, prefix: int) -> Iterator[InventoryItem]:
         """All chunks whose digest's first byte is `prefix` (0 to 255), in no order."""
+        ...
+
+    def names(self, prefix: int) -> list[tuple[bytes, int]]:
+        """The digests of all chunks whose first byte is `prefix`, and about how many bytes each takes; nothing is
+        opened.
+        """
         ...

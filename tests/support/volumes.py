@@ -44,9 +44,9 @@ class FaultyVolume:
         if self._planned.get(operation):
             raise self._planned[operation].pop(0)
 
-    def create(self, digest: bytes, size: int, generation: int) -> ChunkWriter:
+    def create(self, digest: bytes, size: int, generation: int, *, for_repair: bool = False) -> ChunkWriter:
         self.fire("create")
-        return _FaultyWriter(self, self.inner.create(digest, size, generation))
+        return _FaultyWriter(self, self.inner.create(digest, size, generation, for_repair=for_repair))
 
     def open(self, digest: bytes) -> OpenChunk:
         self.fire("open")
@@ -69,6 +69,9 @@ class FaultyVolume:
 
     def inventory(self, prefix: int) -> Iterator[InventoryItem]:
         return self.inner.inventory(prefix)
+
+    def names(self, prefix: int) -> list[tuple[bytes, int]]:
+        return self.inner.names(prefix)
 
 
 class _FaultyWriter:

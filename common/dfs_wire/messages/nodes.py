@@ -82,15 +82,25 @@ class Heartbeat(Header, frozen=True, kw_only=True):
     highest_epoch: int = 0
     highest_commit_seq: int = 0
     leaving: bool = False
+    #: When the last full pass of the scrub ended, 0 before the first; how far the pass under way is, in thousandths.
+    scrubbed_at_ms: int = 0
+    scrub_permille: int = 0
 
 
 class HeartbeatReply(Header, frozen=True, kw_only=True):
-    """Signed with `tickets.order_mac` over all of this and the body."""
+    """`mac` is `tickets.order_mac` over the first three fields and the body; `rules_mac` is `tickets.rules_mac` over
+    what stands before it: an older node that does not know these fields can still check its orders. Rules that are 0
+    are not given: the node keeps what it has.
+    """
 
     epoch: int
     commit_seq: int
     time_ms: int
     mac: bytes = b""
+    scrub_seconds: int = 0
+    scrub_bytes_per_second: int = 0
+    inventory_seconds: int = 0
+    rules_mac: bytes = b""
 
 
 class OrderKind(StrEnum):
@@ -100,6 +110,8 @@ class OrderKind(StrEnum):
     VERIFY = "verify"
     #: Fetch the chunk from another node and store it.
     COPY = "copy"
+    #: Read all chunks now, as fast as the rules allow; the digest is empty.
+    SCRUB = "scrub"
     #: Remove the chunk's file, if it was written at `generation` or before.
     DELETE = "delete"
 
@@ -117,3 +129,44 @@ class Order(Item, frozen=True):
     source_address: str = ""
     expires_at_ms: int = 0
     mac: bytes = b""
+    #: COPY: no other verified copy can be reached, so it comes before others; and how many copies to make at once.
+    last_copy: bool = False
+    streams: int = 0
+
+
+class Inventory(Header, frozen=True, kw_only=True):
+    """All chunks of a node with `first` <= digest <= `last`. Body: list of `InventoryChunk`, at most
+    `INVENTORY_PAGE_CHUNKS_MAX`. `started_at_ms` is the master's time, as the node knows it, from before it looked:
+    what was stored or deleted later is not judged by this page. Reply body: list of `InventoryAsk`.
+    """
+
+    node_id: int
+    registration: int
+    first: bytes
+    last: bytes
+    started_at_ms: int
+
+
+class InventoryChunk(Item, frozen=True):
+    """One chunk file. `age_ms`: since it was stored. `damage` is empty where the file's header is in order; with
+    damage, generation and size are not known.
+    """
+
+    digest: bytes
+    generation: int
+    size: int
+    age_ms: int
+    damage: str = ""
+
+
+class InventoryReply(Header, frozen=True, kw_only=True):
+    """What the master makes of a page."""
+
+
+class InventoryAsk(Item, frozen=True):
+    """The catalog and the page differ on this chunk: look at it, and tell with a heartbeat. `adopt`: nobody knew of
+    this copy, and the chunk needs one: say STORED if it is good.
+    """
+
+    digest: bytes
+    adopt: bool = False

@@ -34,6 +34,9 @@ class NodeInfo(Item, frozen=True):
     used_bytes: int
     last_seen_at_ms: int
     registered_at_ms: int
+    #: The scrub: when its last full pass ended (0: never), and how far the pass under way is, in thousandths.
+    scrubbed_at_ms: int = 0
+    scrub_permille: int = 0
 
 
 class DrainNode(Header, frozen=True, kw_only=True):
@@ -61,3 +64,26 @@ class RemoveNode(Header, frozen=True, kw_only=True):
     """Forget a drained node. Refused while any chunk needs its copy there."""
 
     node_id: int
+
+
+class AcceptDatabase(Header, frozen=True, kw_only=True):
+    """The operator decides that this database is right, though nodes have seen a newer one: the master goes on with
+    an epoch and a commit_seq above what they saw.
+    """
+
+
+class AcceptDatabaseReply(Header, frozen=True, kw_only=True):
+    """What holds now."""
+
+    epoch: int
+    commit_seq: int
+
+
+class ReportFinding(Header, frozen=True, kw_only=True):
+    """An operator's tool found a damaged copy: the node is asked to look itself. An empty digest stands for all
+    chunks of the node.
+    """
+
+    node_id: int
+    digest: bytes = b""
+    detail: str = ""

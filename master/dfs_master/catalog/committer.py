@@ -91,6 +91,10 @@ class Committer:
         """How many transactions this cluster has seen."""
         return self._writer.commit_seq
 
+    def adopt_epoch(self, epoch: int) -> None:
+        """A mutation of this committer raised the epoch: go on with it. Only while its outcome is being delivered."""
+        self._writer.adopt_epoch(epoch)
+
     def submit(self, mutation: Mutation[T], deliver: Deliver[T]) -> None:
         """Queue a change. `deliver` gets its reply or a `DfsError`, on the committer's thread; it must not block.
 

@@ -61,6 +61,13 @@ class IdBlocks:
         self._next += 1
         return self._next - 1
 
+    def skip(self, count: int) -> int:
+        """Never give out the next `count` numbers, nor what is left of the block in hand; returns the first of them."""
+        first = self._counters.advance("next_id", count, FIRST_FREE_ID)
+        self._next = self._end = 0
+        self._kept = True
+        return first
+
     def keep(self) -> None:
         """The transaction is durable, and the block with it."""
         self._kept = True

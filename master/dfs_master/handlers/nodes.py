@@ -8,16 +8,18 @@ from dfs_master.catalog.models import NodeIntent
 from dfs_master.catalog.mutations.nodes import NodeUpdate, RecordFindings, RegisterNode, SaveNodes
 from dfs_master.catalog.rows import NodeRow
 from dfs_master.cluster import Cluster
+from dfs_master.fence import Point
+from dfs_master.handlers.fencing import FenceHandlers
 from dfs_master.membership import KnownNode
 from dfs_runtime.clock import Clock
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
 from dfs_wire.codec import decode, encode_list
-from dfs_wire.errors import ConflictError, DfsError, NotAllowedError, NotFoundError
+from dfs_wire.errors import ConflictError, DfsError, NotAllowedError, NotFoundError, UnavailableError
 from dfs_wire.event_listener import Respond
 from dfs_wire.limits import HEARTBEAT_SECONDS
 from dfs_wire.service import Session
-from dfs_wire.tickets import order_mac
+from dfs_wire.tickets import order_mac, rules_mac
 from dfs_wire.transport import parse_address
 
 #: Node id, findings: told after they are on record.
@@ -30,6 +32,7 @@ class NodeHandlers:
     def __init__(self, cluster: Cluster, heard: Heard) -> None:
         self._cluster = cluster
         self._heard = heard
+        self._fence = FenceHandlers(cluster)
 
     def register(self, session: Session, request: m.Register, _body: bytes, respond: Respond) -> None:
         """A node takes up service; a first join gets its id and key."""
@@ -39,6 +42,7 @@ class NodeHandlers:
         for address in (request.address, request.public_address):
             parse_address(address)  # others will dial it, and read it in lists
         cluster = self._cluster
+        self._hear_point(request, request.name)
         mutation = RegisterNode(
             node_id=request.node_id,
             registration=request.registration,
@@ -56,7 +60,7 @@ class NodeHandlers:
 
         def deliver(result: NodeRow | DfsError) -> None:
             if isinstance(result, DfsError):
-                respond(result)
+                respond(self._refusal(result))
                 return
             session.role = m.Role.NODE
             session.node_id = result.id
@@ -64,6 +68,18 @@ class NodeHandlers:
             respond(Answer(self._registered(result, first=first)))
 
         cluster.committer.submit(mutation, deliver)
+
+    def _hear_point(self, told: m.Register | m.Heartbeat, name: str) -> None:
+        """What the node has seen of the metadata, before anything else is believed."""
+        known = self._cluster.registry.nodes.get(told.node_id)
+        first_contact = told.node_id != 0 and (known is None or not known.heard)
+        self._fence.heard(name, Point(told.highest_epoch, told.highest_commit_seq), first_contact=first_contact)
+
+    def _refusal(self, error: DfsError) -> DfsError:
+        """A node that an older database does not know may be right: it waits until an operator has decided."""
+        if isinstance(error, NotFoundError) and self._cluster.safe_mode.held:
+            return UnavailableError(f"{error}; {self._cluster.safe_mode.held}")
+        return error
 
     def _registered(self, row: NodeRow, *, first: bool) -> m.RegisterReply:
         cluster = self._cluster
@@ -87,6 +103,7 @@ class NodeHandlers:
             raise NotFoundError("this master does not know the node; register first")
         if known.registration != request.registration:
             raise ConflictError("another process registered as this node since; is its volume in use twice?")
+        self._hear_point(request, known.name)
         findings = decode(body, list[m.Finding]) if body else []
         due = cluster.registry.heard(session, request)
         if due is not None:
@@ -110,11 +127,18 @@ class NodeHandlers:
             return
         cluster = self._cluster
         orders = encode_list(cluster.registry.take_orders(request.node_id))
+        settings = cluster.settings.current
         reply = m.HeartbeatReply(
-            epoch=cluster.epoch, commit_seq=cluster.committer.commit_seq, time_ms=cluster.clock.wall_ms()
+            epoch=cluster.epoch,
+            commit_seq=cluster.committer.commit_seq,
+            time_ms=cluster.clock.wall_ms(),
+            scrub_seconds=int(settings.scrub_seconds),
+            scrub_bytes_per_second=int(settings.scrub_bytes_per_second),
+            inventory_seconds=int(settings.inventory_seconds),
         )
-        mac = order_mac(cluster.keys.of(request.node_id), cluster.cluster_id, request.node_id, reply, orders)
-        respond(Answer(msgspec.structs.replace(reply, mac=mac), orders))
+        signed = (cluster.keys.of(request.node_id), cluster.cluster_id, request.node_id, reply)
+        macs = {"mac": order_mac(*signed, orders), "rules_mac": rules_mac(*signed)}
+        respond(Answer(msgspec.structs.replace(reply, **macs), orders))
 
 
 def node_update(node: KnownNode) -> NodeUpdate:

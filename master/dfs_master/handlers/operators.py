@@ -5,6 +5,7 @@ from dfs_master.membership import KnownNode, capacity
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
 from dfs_wire.codec import encode_list
+from dfs_wire.errors import NotFoundError
 from dfs_wire.service import Session
 
 
@@ -23,6 +24,19 @@ class OperatorHandlers:
         nodes = [node for node in self._cluster.registry.nodes.values() if node.copies_count]
         total, used, free = capacity(nodes)
         return Answer(m.SpaceReply(capacity_bytes=total, used_bytes=used, free_bytes=free, nodes=len(nodes)))
+
+    def report_finding(self, _session: Session, request: m.ReportFinding, _body: bytes) -> Answer[m.Done]:
+        """An operator's tool saw a bad copy: its node looks itself, and its word counts. No digest: at all of them.
+
+        Raises:
+            NotFoundError: there is no such node.
+        """
+        node = self._cluster.registry.nodes.get(request.node_id)
+        if node is None:
+            raise NotFoundError(f"no node has the id {request.node_id}; see `dfs node list`")
+        kind = m.OrderKind.VERIFY if request.digest else m.OrderKind.SCRUB
+        self._cluster.registry.order(request.node_id, m.Order(kind, request.digest))
+        return Answer(m.Done())
 
     def status(self, _session: Session, _request: m.Status, _body: bytes) -> Answer[m.StatusReply]:
         """Counts over the catalog, and every node."""
@@ -56,4 +70,6 @@ def node_info(node: KnownNode) -> m.NodeInfo:
         node.used_bytes,
         node.last_seen_at_ms,
         node.registered_at_ms,
+        scrubbed_at_ms=node.scrubbed_at_ms,
+        scrub_permille=node.scrub_permille,
     )

@@ -16,6 +16,8 @@ ALLOWED = {
     "Hello": {Role.STRANGER},
     "Ping": {Role.CLIENT, Role.ADMIN, Role.JOIN, Role.NODE, Role.TICKET},
     **{name: {Role.TICKET} for name in ("PutChunk", "GetChunk", "RenewReceipts", "ProveJoin")},
+    "Inventory": {Role.NODE},
+    **{name: {Role.ADMIN} for name in ("AcceptDatabase", "ReportFinding")},
     "Register": {Role.JOIN, Role.NODE},
     "Heartbeat": {Role.NODE},
     **{name: {Role.ADMIN} for name in ("Status", "DrainNode", "DrainProgress", "RemoveNode")},

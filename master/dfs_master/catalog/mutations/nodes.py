@@ -7,6 +7,7 @@ from dfs_master.catalog.models import GOING_STATES, ChunkState, NodeIntent, Node
 from dfs_master.catalog.mutations.base import Context, Mutation, require_int64
 from dfs_master.catalog.mutations.collecting import confirmed
 from dfs_master.catalog.rows import ChunkRow, NodeRow, ReplicaRow
+from dfs_master.fence import LOST_IDS, was_lost
 from dfs_wire.errors import ConflictError, NotFoundError, UsageError
 from dfs_wire.messages import Finding, FindingKind, VolumeState
 
@@ -68,6 +69,9 @@ class RegisterNode(Mutation[NodeRow]):
         if self.node_id == 0:
             return self._lost_join(context)
         row = context.staging.node(self.node_id)
+        if row is None and was_lost(self.node_id, context.staging.setting(LOST_IDS) or ""):
+            context.add_event("node_recovered", self.name, {"node_id": self.node_id, "address": self.address})
+            return _unknown_node(self.node_id, self.name)
         if row is None:
             raise NotFoundError(f"no node has the id {self.node_id}; this volume is another cluster's")
         return row
@@ -86,22 +90,7 @@ class RegisterNode(Mutation[NodeRow]):
 
     def _join(self, context: Context) -> NodeRow:
         self._require_free_name(context, 0)
-        new = NodeRow(
-            id=context.staging.new_id(),
-            name=self.name,
-            address="",
-            public_address="",
-            zone="",
-            capacity_bytes=0,
-            used_bytes=0,
-            state=NodeState.LIVE,
-            volume_state=VolumeState.OK,
-            filesystem_id="",
-            registration=0,
-            last_seen_at=0,
-            registered_at=0,
-        )
-        return self._accept(context, new)
+        return self._accept(context, _unknown_node(context.staging.new_id(), self.name))
 
     def _require_free_name(self, context: Context, node_id: int) -> None:
         other = context.staging.node_named(self.name)
@@ -140,6 +129,25 @@ class RegisterNode(Mutation[NodeRow]):
         }
         context.add_event("registration_refused", before.name, detail)
         return ConflictError(f"node {before.name} was refused: {reason}", passing=passing)
+
+
+def _unknown_node(node_id: int, name: str) -> NodeRow:
+    """The row of a node that registers for the first time, before what it says of itself."""
+    return NodeRow(
+        id=node_id,
+        name=name,
+        address="",
+        public_address="",
+        zone="",
+        capacity_bytes=0,
+        used_bytes=0,
+        state=NodeState.LIVE,
+        volume_state=VolumeState.OK,
+        filesystem_id="",
+        registration=0,
+        last_seen_at=0,
+        registered_at=0,
+    )
 
 
 def _volume_state(before: NodeRow, told: str) -> str:
