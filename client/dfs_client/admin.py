@@ -88,3 +88,14 @@ class Admin:
         """
         with self._as_admin() as master:
             master.call(m.SetSetting(request_id=master.request_id(), name=name, value=value), m.Done)
+
+    # -- finding damage ----------------------------------------------------------------------------------------
+
+    def report_finding(self, node_id: int, digest: bytes = b"", detail: str = "") -> None:
+        """Have a node look at its copy of a chunk, or without a digest at all that it has; what it finds is mended.
+
+        Raises:
+            NotFoundError: there is no such node.
+        """
+        with self._as_admin() as master:
+            master.call(m.ReportFinding(node_id=node_id, digest=digest, detail=detail), m.Done)
