@@ -17,12 +17,15 @@ catalog asks `judge_file` about each file that the node has and hands those that
 inventory was received. The mutation judges again by what is on record by then; the orders follow by themselves.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
+from dfs_master.catalog.collect_rows import TrimCandidate
 from dfs_master.catalog.models import GOING_STATES, ChunkState, ReplicaState
 from dfs_master.catalog.rows import ChunkRow, ReplicaRow
+from dfs_master.healing_rules import which_copy_goes
+from dfs_master.membership import KnownNode
 from dfs_wire.limits import ORPHAN_SECONDS, TICKET_SECONDS
 
 #: Reads that began with a ticket end within this time.
@@ -91,6 +94,15 @@ class Standing(NamedTuple):
 
     node_id: int
     counts: bool
+
+
+def copies_to_trim(chunks: Iterable[TrimCandidate], nodes: Mapping[int, KnownNode]) -> list[tuple[bytes, int]]:
+    """Digest and node of the copies that are too many."""
+    return [
+        (chunk.digest, node_id)
+        for chunk in chunks
+        for node_id in which_copy_goes(chunk.good, chunk.copies_wanted, nodes)
+    ]
 
 
 def may_go(copies: Iterable[Standing], node_id: int, wanted: int) -> bool:

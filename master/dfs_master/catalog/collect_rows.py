@@ -1,13 +1,16 @@
 """What the collector looks for, in bounded pieces, each by an index."""
 
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
-from sqlalchemy import BindParameter, and_, bindparam, select
+from sqlalchemy import BindParameter, Select, and_, bindparam, select, text
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog.models import Chunk, ChunkState, Extent, Replica, ReplicaState, Version
 from dfs_master.catalog.rows import ChunkRow, ExtentRow, VersionRow
-from dfs_master.catalog.statements import Statement, columns
+from dfs_master.catalog.statements import Row, Statement, columns
 
 _LIMIT: BindParameter[int] = bindparam("limit")
 
@@ -58,6 +61,52 @@ DELETED = Statement(
     .limit(_LIMIT)
 )
 
+_SURPLUS_IDS = (
+    select(Chunk.id)
+    .where(
+        # As the index says it.
+        Chunk.copies_good > Chunk.copies_wanted,
+        text("copies_wanted > 0"),
+        Chunk.state == ChunkState.STORED,
+        Chunk.id > bindparam("after"),
+    )
+    .order_by(Chunk.id)
+    .limit(_LIMIT)
+)
+_LOST_IDS = (
+    select(Replica.chunk_id)
+    .where(
+        Replica.node_id == bindparam("node_id"),
+        Replica.state.in_((ReplicaState.BAD, ReplicaState.MISSING)),
+        Replica.chunk_id > bindparam("after"),
+    )
+    .order_by(Replica.chunk_id)
+    .limit(_LIMIT)
+)
+
+
+def _with_good(ids: Select[int]) -> Statement:
+    """Chunks with the nodes of their good replicas, a row each; without any there is one row without a node."""
+    return Statement(
+        select(Chunk.id, Chunk.digest, Chunk.copies_wanted, Replica.node_id)
+        .outerjoin(Replica, and_(Replica.chunk_id == Chunk.id, Replica.state == ReplicaState.GOOD))
+        .where(Chunk.id.in_(ids))
+        .order_by(Chunk.id)
+    )
+
+
+SURPLUS = _with_good(_SURPLUS_IDS)
+LOST = _with_good(_LOST_IDS)
+
+
+class TrimCandidate(NamedTuple):
+    """A chunk, how many copies it wants, and the nodes with a replica that is good on record."""
+
+    id: int
+    digest: bytes
+    copies_wanted: int
+    good: frozenset[int]
+
 
 class ToDelete(NamedTuple):
     """A file that a node is to remove, if it was written at `generation` or before."""
@@ -96,6 +145,21 @@ def unreferenced(cursor: DBAPICursor, before_ms: int, limit: int) -> list[ChunkR
 def to_delete(cursor: DBAPICursor, node_id: int, limit: int) -> list[ToDelete]:
     """Some files that a node is to delete, by chunk: the same ones until they are confirmed."""
     return [ToDelete._make(row) for row in TO_DELETE.all(cursor, node_id=node_id, limit=limit)]
+
+
+def surplus(cursor: DBAPICursor, after: int, limit: int) -> list[TrimCandidate]:
+    """The next chunks by id behind `after` with more good replicas than they want."""
+    return list(_grouped(SURPLUS.all(cursor, after=after, limit=limit)))
+
+
+def lost(cursor: DBAPICursor, node_id: int, after: int, limit: int) -> list[TrimCandidate]:
+    """The next chunks by id behind `after` of which the node's replica is bad or missing."""
+    return list(_grouped(LOST.all(cursor, node_id=node_id, after=after, limit=limit)))
+
+
+def _grouped(rows: list[Row]) -> Iterator[TrimCandidate]:
+    for (chunk_id, digest, wanted), group in groupby(rows, itemgetter(slice(3))):
+        yield TrimCandidate(chunk_id, digest, wanted, frozenset(row[3] for row in group if row[3] is not None))
 
 
 def deleted_before(cursor: DBAPICursor, node_id: int, before_ms: int, limit: int) -> list[bytes]:

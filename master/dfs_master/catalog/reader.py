@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 
 from dfs_master.catalog import (
+    collect_rows,
     reader_batches,
     reader_below,
     reader_chunks,
@@ -16,7 +17,7 @@ from dfs_master.catalog import (
     reader_tree,
     reader_usage,
 )
-from dfs_master.catalog.collect_rows import ChunkCopies, ToDelete
+from dfs_master.catalog.collect_rows import ToDelete, TrimCandidate
 from dfs_master.catalog.engine import connect_raw
 from dfs_master.catalog.reader_chunks import KnownChunk, OpenVersion
 from dfs_master.catalog.reader_cluster import Counts
@@ -228,12 +229,12 @@ class Reader:
         """Files that a node is to delete, by chunk: the same ones until it confirms them."""
         return collect_rows.to_delete(self._cursor, node_id, limit)
 
-    def surplus_chunks(self, after: int, limit: int) -> list[ChunkCopies]:
+    def surplus_chunks(self, after: int, limit: int) -> list[TrimCandidate]:
         """The next chunks by id behind `after` with more good replicas than they want, whatever their nodes do."""
         with self.snapshot():
             return collect_rows.surplus(self._cursor, after, limit)
 
-    def lost_copies(self, node_id: int, after: int, limit: int) -> list[ChunkCopies]:
+    def lost_copies(self, node_id: int, after: int, limit: int) -> list[TrimCandidate]:
         """The next chunks by id behind `after` of which the node's copy is bad or missing."""
         with self.snapshot():
             return collect_rows.lost(self._cursor, node_id, after, limit)

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, bindparam, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from dfs_master.catalog.models import Chunk, Extent, Replica, ReplicaState, Version
+from dfs_master.catalog.models import BEING_REMOVED, Chunk, Extent, Replica, ReplicaState, Version
 from dfs_master.catalog.rows import ReplicaRow, VersionRow
 from dfs_master.catalog.statements import Row, Statement, columns
 from dfs_wire.errors import VersionGoneError
-from dfs_wire.limits import VERSION_GRACE_SECONDS
 
 #: Look-ups of many keys go in statements of these sizes, largest first; the last key is repeated to fill one up.
 _BATCHES = (256, 16, 1)
@@ -90,18 +89,16 @@ class KnownChunk(NamedTuple):
     replicas: list[ReplicaRow]
 
 
-def readable_version(cursor: DBAPICursor, version_id: int, now_ms: int) -> VersionRow:
-    """A version that is current, or was within the grace.
+def readable_version(cursor: DBAPICursor, version_id: int) -> VersionRow:
+    """A version that is current, or within its grace: the collector ends that, and nobody else.
 
     Raises:
         VersionGoneError: it was superseded or removed too long ago, or never was.
     """
     row = VERSION.one(cursor, id=version_id)
     version = None if row is None else VersionRow._make(row)
-    if version is None or (
-        version.removed_at is not None and now_ms - version.removed_at >= VERSION_GRACE_SECONDS * 1000
-    ):
-        raise VersionGoneError(f"version {version_id} was replaced or removed over an hour ago; open the file again")
+    if version is None or version.removed_at == BEING_REMOVED:
+        raise VersionGoneError(f"version {version_id} was replaced or removed long ago; open the file again")
     return version
 
 
