@@ -16,6 +16,7 @@ from dfs_master.catalog.engine import Engine, open_engine
 from dfs_master.catalog.migrate import upgrade
 from dfs_master.catalog.reader import Reader
 from dfs_master.cluster import Cluster, Readers
+from dfs_master.collector import Collector
 from dfs_master.config import MasterConfig, held
 from dfs_master.credentials import KEY_BYTES, Credentials, key_digest
 from dfs_master.fence import SEEN_COMMIT_SEQ, SEEN_EPOCH, Fence, Point
@@ -48,6 +49,7 @@ WORKER_THREADS = 4
 WORKER_QUEUE_MAX = 256
 CHECKPOINT_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 1.0
+COLLECTOR_SECONDS = 1.0
 HEALING_SECONDS = 0.5
 
 #: Opens the client library for the line protocol: on a master's address, with a key, for a set of nodes' addresses.
@@ -88,6 +90,7 @@ def run(config: MasterConfig, stop: StopSignal, open_store: OpenStore) -> None:
         for name, seconds, step in (
             ("membership", STEP_SECONDS, housekeeping.watch_nodes),
             ("housekeeping", HOUSEKEEPING_SECONDS, housekeeping.tidy),
+            ("collector", COLLECTOR_SECONDS, Collector(cluster).step),
             ("checkpoint", CHECKPOINT_SECONDS, checkpointer.step),
         ):
             periodic = Periodic(name, seconds, step)
