@@ -1,6 +1,6 @@
 """Choosing nodes: pure, from what is known and a source of randomness."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from random import Random
 
 from dfs_master.membership import KnownNode
@@ -15,7 +15,17 @@ def upload_reserve_bytes(capacity_bytes: int) -> int:
 
 def has_room(node: KnownNode, size: int) -> bool:
     """Whether an upload of `size` bytes may go there."""
-    return node.free_bytes - size >= upload_reserve_bytes(node.capacity_bytes)
+    return node.takes_data and node.free_bytes - size >= upload_reserve_bytes(node.capacity_bytes)
+
+
+def repair_reserve_bytes(capacity_bytes: int) -> int:
+    """Repair leaves this much free, so that deletes always work: min(2 %, 4 GiB)."""
+    return min(capacity_bytes // 50, 4 * GIB)
+
+
+def has_room_for_repair(node: KnownNode, size: int) -> bool:
+    """Whether a copy of a chunk that is stored already may go there: on a volume that is full for uploads, too."""
+    return node.serves and node.free_bytes - size >= repair_reserve_bytes(node.capacity_bytes)
 
 
 def choose(
@@ -26,8 +36,9 @@ def choose(
     holders: Set[int],
     excluded: Set[int],
     random: Random,
+    room: Callable[[KnownNode, int], bool] = has_room,
 ) -> list[KnownNode]:
-    """`count` nodes for new copies of a chunk of `size` bytes, first hop first.
+    """`count` nodes for new copies of a chunk of `size` bytes, first hop first. `room` says which may take it.
 
     Nodes with more free space are likelier, in proportion (weighted sampling without replacement, Efraimidis and
     Spirakis 2006, in its exponential form). Zones that hold no copy yet come before zones that do, nodes that come and
@@ -39,7 +50,7 @@ def choose(
     """
     everybody = list(nodes)
     present = [each for each in everybody if each.serves and each.id not in holders and each.id not in excluded]
-    candidates = [each for each in present if each.takes_data and has_room(each, size)]
+    candidates = [each for each in present if room(each, size)]
     if len(candidates) < count:
         live = sum(each.takes_data for each in everybody)
         if len(present) >= count:

@@ -12,7 +12,7 @@ from typing import Self
 
 from dfs_node.chunk_file import ChunkChecks, ChunkHeader, header_bytes_for
 from dfs_node.disk import Disk, Space
-from dfs_node.space_rules import takes_upload, upload_floor
+from dfs_node.space_rules import takes_copy, takes_upload, upload_floor
 from dfs_node.volume import StoredChunk
 from dfs_node.volume_health import LIMITS, VolumeHealth
 from dfs_runtime.clock import Clock
@@ -80,13 +80,14 @@ class SpaceGauge:
         return left >= upload_floor(self._space.capacity_bytes) + _MARGIN_BYTES
 
 
-def require_room(space: Space, free_bytes: int, file_bytes: int) -> None:
-    """May an upload have so many bytes of what is free?
+def require_room(space: Space, free_bytes: int, file_bytes: int, *, for_repair: bool = False) -> None:
+    """May an upload, or a copy that repair makes, have so many bytes of what is free?
 
     Raises:
         NoSpaceError: no.
     """
-    if not takes_upload(space.capacity_bytes, free_bytes, file_bytes):
+    takes = takes_copy if for_repair else takes_upload
+    if not takes(space.capacity_bytes, free_bytes, file_bytes):
         raise NoSpaceError(f"the volume keeps its last {free_bytes} bytes free; add a node, or delete something")
 
 

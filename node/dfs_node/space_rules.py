@@ -21,3 +21,13 @@ def is_full(capacity_bytes: int, free_bytes: int) -> bool:
 def takes_upload(capacity_bytes: int, free_bytes: int, size: int) -> bool:
     """Whether `size` more bytes leave the floor untouched."""
     return free_bytes - size >= upload_floor(capacity_bytes)
+
+
+def copy_floor(capacity_bytes: int) -> int:
+    """Bytes that repair leaves free, too: 2 % of the disk, at most 4 GiB."""
+    return min(capacity_bytes * 2 // 100, 4 * GIB)
+
+
+def takes_copy(capacity_bytes: int, free_bytes: int, size: int) -> bool:
+    """Whether a copy of `size` bytes that repair makes leaves that untouched."""
+    return free_bytes - size >= copy_floor(capacity_bytes)

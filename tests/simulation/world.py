@@ -21,9 +21,9 @@ from dfs_master.app import build_cluster
 from dfs_master.catalog.engine import open_engine
 from dfs_master.cluster import Cluster
 from dfs_master.config import MasterConfig
+from dfs_master.healing import Healing
 from dfs_master.housekeeping import Housekeeping
 from dfs_master.initialise import initialise
-from dfs_master.mover import Mover
 from dfs_master.service import MasterService
 from dfs_node.findings import FindingQueue
 from dfs_node.forward import Chain
@@ -194,9 +194,10 @@ class World:
         engine = open_engine(self._config.database)
         built = build_cluster(self._config, engine, self.clock, b"unused", StopSignal())
         self.cluster = replace(built, random=self.random)
-        service = MasterService(self.cluster, lambda work: work(), Mover(self.cluster).heard)
+        self.healing = Healing(self.cluster)
+        service = MasterService(self.cluster, lambda work: work(), self.healing.heard)
         self.network.attach(MASTER, MasterEndpoint(service, self.cluster.committer.serve_waiting))
-        self._watch(self.cluster)
+        self._watch(self.cluster, self.healing)
 
     def crash_master(self) -> None:
         """The process ends without a word; what was committed is in the database."""
@@ -211,14 +212,16 @@ class World:
         if self.cluster is None:
             self.start_master()
 
-    def _watch(self, cluster: Cluster) -> None:
+    def _watch(self, cluster: Cluster, healing: Healing) -> None:
         if self.cluster is not cluster:
             return
         housekeeping = Housekeeping(cluster)
         housekeeping.watch_nodes()
         housekeeping.tidy()
         cluster.committer.serve_waiting()
-        self.clock.call_in(1.0, lambda: self._watch(cluster))
+        healing.step()
+        cluster.committer.serve_waiting()
+        self.clock.call_in(1.0, lambda: self._watch(cluster, healing))
 
     def heal(self) -> None:
         """End all faults, start all that is down, and give it time to settle."""

@@ -1,0 +1,234 @@
+"""Which copy is made where: pure, from what is on record, who is there, and what is under way.
+
+A copy **stays** (verified, on a node that serves and is to stay), **waits** (its node is silent, in maintenance, or
+settling: it may be back before a copy could be made), or is **gone** (its node is dead, failed or draining).
+Repair makes the copies that are wanted and neither stay nor wait.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from random import Random
+
+from dfs_master.catalog.models import ReplicaState
+from dfs_master.catalog.reader_repair import ChunkCopies
+from dfs_master.membership import DEAD, FAILED, PRESENT, KnownNode
+from dfs_master.placement import choose, has_room_for_repair
+from dfs_wire.errors import NoSpaceError, TooFewNodesError
+from dfs_wire.limits import MIB
+from dfs_wire.messages import VolumeState
+
+#: Orders that wait at a node or are carried out there: enough to be busy until its next heartbeat.
+ORDERS_PER_NODE_MAX = 64
+ORDER_BYTES_PER_NODE_MAX = 128 * MIB
+#: Of more nodes than this, so many are drawn and chosen from.
+SAMPLE_NODES = 64
+
+_LOST = (ReplicaState.BAD, ReplicaState.MISSING)
+_GOING = (ReplicaState.DELETING, ReplicaState.DELETED)
+
+
+class Fate(Enum):
+    """What becomes of the copies on a node."""
+
+    STAYS = auto()
+    WAITS = auto()
+    GONE = auto()
+
+
+def fate_of(node: KnownNode | None, held: Set[int] = frozenset()) -> Fate:
+    """What the copies on a node count for in repair. `held`: absent nodes that nothing is repaired for."""
+    if node is None or node.draining or node.volume_state is VolumeState.FAILED or node.state == FAILED:
+        return Fate.GONE
+    if node.state == DEAD:
+        return Fate.WAITS if node.id in held else Fate.GONE
+    return Fate.STAYS if node.stays else Fate.WAITS
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A copy under way. `until` is monotonic time: after that the order counts as lost, and is given anew."""
+
+    chunk_id: int
+    digest: bytes
+    size: int
+    source: int
+    target: int
+    #: The chunk has one verified copy left, or none that can be reached.
+    last_copy: bool = False
+    #: Nothing is missing: it evens out how full nodes are.
+    rebalance: bool = False
+    until: float = 0.0
+
+
+class Obstacle(Enum):
+    """Why a chunk gets no copy now."""
+
+    #: Its nodes have as many orders as they take; the next round goes on.
+    BUSY = auto()
+    #: There are nodes, but they are full.
+    NO_ROOM = auto()
+    #: Each node that is there has a copy already.
+    TOO_FEW_NODES = auto()
+    #: No copy of it can be read.
+    NO_SOURCE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """How a chunk stands: copies that nobody has or makes, and verified ones on nodes that are there."""
+
+    lacking: int
+    left: int
+
+
+def need_of(chunk: ChunkCopies, nodes: Mapping[int, KnownNode], held: Set[int], making: int = 0) -> Need:
+    """What a chunk lacks."""
+    fates = Counter(fate_of(nodes.get(node_id), held) for node_id in chunk.good)
+    left = sum(node_id in nodes and nodes[node_id].state in PRESENT for node_id in chunk.good)
+    return Need(max(0, chunk.copies_wanted - fates[Fate.STAYS] - fates[Fate.WAITS] - making), left)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What is under way, counted by node. A plan adds to it."""
+
+    taking: Counter[int] = field(default_factory=Counter)
+    taking_bytes: Counter[int] = field(default_factory=Counter)
+    giving: Counter[int] = field(default_factory=Counter)
+    targets: dict[bytes, set[int]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, moves: Iterable[Move]) -> "Traffic":
+        """The traffic of moves under way."""
+        traffic = cls()
+        for move in moves:
+            traffic.add(move)
+        return traffic
+
+    def add(self, move: Move) -> None:
+        """One move more."""
+        self.taking[move.target] += 1
+        self.taking_bytes[move.target] += move.size
+        self.giving[move.source] += 1
+        self.targets.setdefault(move.digest, set()).add(move.target)
+
+    def is_busy(self, node_id: int) -> bool:
+        """Whether a node has as many orders as it may have."""
+        return self.taking[node_id] >= ORDERS_PER_NODE_MAX or self.taking_bytes[node_id] >= ORDER_BYTES_PER_NODE_MAX
+
+    def room(self, node_id: int) -> int:
+        """How many orders more a node may have."""
+        return 0 if self.is_busy(node_id) else ORDERS_PER_NODE_MAX - self.taking[node_id]
+
+    def busy(self) -> set[int]:
+        """The nodes that have as many orders as they may have."""
+        return {node_id for node_id in self.taking if self.is_busy(node_id)}
+
+
+@dataclass(frozen=True, slots=True)
+class Troubles:
+    """What went wrong lately: (digest, source) of copies that could not be read, (digest, target) that took none."""
+
+    sources: Collection[tuple[bytes, int]] = ()
+    targets: Collection[tuple[bytes, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What one round plans by: who is there, whom nothing is repaired for, what is under way, what went wrong."""
+
+    nodes: Mapping[int, KnownNode]
+    random: Random
+    held: Set[int] = frozenset()
+    traffic: Traffic = field(default_factory=Traffic)
+    troubles: Troubles = field(default_factory=Troubles)
+    #: The ids of all nodes, to draw from.
+    ids: Sequence[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", list(self.nodes))
+
+    def choose(self, size: int, holders: Set[int], excluded: Set[int]) -> int | Obstacle:
+        """A node for one copy more. A large cluster is sampled first, so that a chunk does not cost by its nodes."""
+        if len(self.nodes) > SAMPLE_NODES:
+            sample = {*self.random.sample(self.ids, SAMPLE_NODES), *(holders & self.nodes.keys())}
+            found = self._choose([self.nodes[each] for each in sorted(sample)], size, holders, excluded)
+            if not isinstance(found, Obstacle):
+                return found
+        return self._choose(self.nodes.values(), size, holders, excluded)
+
+    def _choose(self, among: Iterable[KnownNode], size: int, holders: Set[int], excluded: Set[int]) -> int | Obstacle:
+        try:
+            (target,) = choose(
+                among,
+                1,
+                size,
+                holders=holders,
+                excluded=excluded,
+                random=self.random,
+                room=has_room_for_repair,
+            )
+        except NoSpaceError:
+            return Obstacle.NO_ROOM
+        except TooFewNodesError:
+            return Obstacle.TOO_FEW_NODES
+        return target.id
+
+
+def plan_chunk(chunk: ChunkCopies, scene: Scene) -> tuple[list[Move], Obstacle | None]:
+    """Moves for the copies that one chunk lacks, and why they are fewer than it lacks."""
+    making = scene.traffic.targets.get(chunk.digest, set()) - chunk.good
+    need = need_of(chunk, scene.nodes, scene.held, making=len(making))
+    moves: list[Move] = []
+    for _ in range(need.lacking):
+        source = source_for(chunk, scene)
+        if source is None:
+            return moves, Obstacle.NO_SOURCE
+        target = _target(chunk, scene)
+        if isinstance(target, Obstacle):
+            return moves, target
+        move = Move(chunk.id, chunk.digest, chunk.size, source, target, last_copy=need.left <= 1)
+        scene.traffic.add(move)
+        moves.append(move)
+    return moves, None
+
+
+def source_for(chunk: ChunkCopies, scene: Scene) -> int | None:
+    """The reachable holder to copy from: one without trouble lately, that is there, with the least to give out."""
+    nodes = scene.nodes
+    reachable = [node_id for node_id in chunk.good if node_id in nodes and nodes[node_id].reachable]
+
+    def badness(node_id: int) -> tuple[bool, bool, bool, int, int]:
+        node = nodes[node_id]
+        return (
+            (chunk.digest, node_id) in scene.troubles.sources,
+            node.state not in PRESENT,
+            node.volume_state is VolumeState.FAILED,
+            scene.traffic.giving[node_id],
+            node_id,
+        )
+
+    return min(reachable, key=badness, default=None)
+
+
+def _target(chunk: ChunkCopies, scene: Scene) -> int | Obstacle:
+    """The node for a new copy: one whose own copy went bad writes that anew, else as any new copy's."""
+    nodes, traffic = scene.nodes, scene.traffic
+    taking = traffic.targets.get(chunk.digest, set())
+    refused = {target for digest, target in scene.troubles.targets if digest == chunk.digest}
+    unable = traffic.busy() | refused
+    for node_id, state in chunk.copies:
+        node = nodes.get(node_id)
+        may = node is not None and not node.draining and has_room_for_repair(node, chunk.size)
+        if state in _LOST and may and node_id not in taking | unable:
+            return node_id
+    # Copies that are gone keep their nodes out, and do not count for the spread over zones.
+    holders = {each for each in chunk.good if fate_of(nodes.get(each), scene.held) is not Fate.GONE} | taking
+    going = {node_id for node_id, state in chunk.copies if state in _GOING} | set(chunk.good)
+    found = scene.choose(chunk.size, holders, unable | going)
+    if found is Obstacle.TOO_FEW_NODES:
+        idle = {node.id for node in nodes.values() if node.serves} - going - taking
+        return Obstacle.BUSY if idle & unable else found
+    return found
