@@ -20,44 +20,22 @@ ORDER_THREADS = 2
 log = logging.getLogger(__name__)
 
 
-class OrderRunner:
-    """A small pool for orders. Safe to share between threads."""
+class OrderWork:
+    """What is done for an order. Without threads, so that a simulation can call it. Safe to share between threads."""
 
     def __init__(
-        self,
-        volume: Volume,
-        findings: FindingQueue,
-        replicator: Replicator,
-        *,
-        threads: int = ORDER_THREADS,
-        scrubber: Scrubber | None = None,
+        self, volume: Volume, findings: FindingQueue, replicator: Replicator, scrubber: Scrubber | None = None
     ) -> None:
         self._volume = volume
         self._replicator = replicator
         self._findings = findings
         self._scrubber = scrubber
-        self._stopping = threading.Event()
-        self._pool = WorkerPool("order", threads, _QUEUE_MAX)
-        self._copies = CopyQueue(self.carry_out)
-        # Apart, so that a full disk gets room while copies are made.
-        self._deletes = WorkerPool("delete", 1, _QUEUE_MAX)
-
-    def take(self, orders: list[Order]) -> None:
-        """Queue orders. What finds no room is dropped: the master orders again what it gets no answer to."""
-        for order in orders:
-            if order.kind is OrderKind.COPY:
-                if not self._copies.take(order):
-                    log.warning("too many copies wait; one of chunk %s is dropped", order.digest.hex())
-                continue
-            try:
-                pool = self._deletes if order.kind is OrderKind.DELETE else self._pool
-                pool.submit(partial(self.carry_out, order))
-            except QueueFullError:
-                log.warning("too many orders wait; %s of chunk %s is dropped", order.kind, order.digest.hex())
+        #: From now on orders are left undone.
+        self.stopping = threading.Event()
 
     def carry_out(self, order: Order) -> None:
         """Do what one order asks. Its outcome goes out with a heartbeat."""
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             return
         try:
             if order.kind is OrderKind.VERIFY:
@@ -89,9 +67,41 @@ class OrderRunner:
         self._volume.delete(order.digest, order.generation)
         return Finding(order.digest, order.generation, FindingKind.DELETED)
 
+
+class OrderRunner(OrderWork):
+    """The same on a few threads. Safe to share between threads."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        findings: FindingQueue,
+        replicator: Replicator,
+        *,
+        threads: int = ORDER_THREADS,
+        scrubber: Scrubber | None = None,
+    ) -> None:
+        super().__init__(volume, findings, replicator, scrubber)
+        self._pool = WorkerPool("order", threads, _QUEUE_MAX)
+        self._copies = CopyQueue(self.carry_out)
+        # Apart, so that a full disk gets room while copies are made.
+        self._deletes = WorkerPool("delete", 1, _QUEUE_MAX)
+
+    def take(self, orders: list[Order]) -> None:
+        """Queue orders. What finds no room is dropped: the master orders again what it gets no answer to."""
+        for order in orders:
+            if order.kind is OrderKind.COPY:
+                if not self._copies.take(order):
+                    log.warning("too many copies wait; one of chunk %s is dropped", order.digest.hex())
+                continue
+            try:
+                pool = self._deletes if order.kind is OrderKind.DELETE else self._pool
+                pool.submit(partial(self.carry_out, order))
+            except QueueFullError:
+                log.warning("too many orders wait; %s of chunk %s is dropped", order.kind, order.digest.hex())
+
     def stop(self) -> None:
         """Finish the order under way, drop what is queued."""
-        self._stopping.set()
+        self.stopping.set()
         self._copies.stop()
         self._pool.stop()
         self._deletes.stop()
