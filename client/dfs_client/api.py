@@ -17,10 +17,11 @@ import random
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self, overload
+
+from msgspec.structs import replace
 
 from dfs_client import tree
 from dfs_client.admin import ADMIN_ONLY, Admin, admin_refusals

@@ -3,8 +3,11 @@
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    # Loaded with the first task: a client that only lists has none.
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -47,6 +50,8 @@ class SerialExecutor:
 
     def submit(self, task: Callable[[], T]) -> "Future[T]":
         """Run `task` now; the future is done on return."""
+        from concurrent.futures import Future
+
         future: Future[T] = Future()
         _run(task, future)
         return future
@@ -76,6 +81,8 @@ class ThreadExecutor:
         Raises:
             RuntimeError: the executor is closed.
         """
+        from concurrent.futures import Future
+
         future: Future[T] = Future()
         with self._lock:
             if self._closed:

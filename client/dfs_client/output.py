@@ -1,12 +1,12 @@
 """The only place that prints. Results go to standard output, everything said about them to standard error."""
 
 import io
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import BinaryIO, TextIO, TypeVar, cast
+
+import msgspec
 
 from dfs_client.display import human_bytes, local_time, utc_time, visible
 from dfs_wire.errors import DfsError
@@ -22,8 +22,7 @@ class OutputClosedError(Exception):
     """Whoever read our output went away, as `head` does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """One column of a table. `right`: numbers, aligned at their end on a terminal."""
 
     title: str
@@ -152,6 +151,9 @@ class Output:
 
     @staticmethod
     def _json_text(value: Mapping[str, object], stream: TextIO) -> str:
+        # Only who asks for JSON needs it.
+        import json
+
         unicode_stream = (stream.encoding or "").lower().replace("-", "") == "utf8"
         text = json.dumps(value, ensure_ascii=not unicode_stream)
         return text.encode("utf-8", "backslashreplace").decode("utf-8")

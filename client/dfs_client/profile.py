@@ -7,8 +7,9 @@ default. `$DFS_HOME/current` names the profile that is used when nobody names on
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from dfs_client.local_files import mapping_os_errors
 from dfs_runtime.home import dfs_home
@@ -21,8 +22,7 @@ DEFAULT_MASTER = "127.0.0.1:5000"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True):
     """What a user needs to reach one cluster. Keys are hex text; an exported profile has no admin key."""
 
     name: str
@@ -36,8 +36,7 @@ class Profile:
         return f"Profile(name={self.name!r}, master={self.master!r}, keys hidden)"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """The resolved way to a cluster: the master's `host:port` and the keys as bytes.
 
     `key` opens a client's connections. With `key_given` it did not come from a profile and may be the admin key.

@@ -1,9 +1,13 @@
-"""What the library hands to its callers: results, progress, and the shape of a connection."""
+"""What the library hands to its callers: results, progress, and the shape of a connection.
+
+Structs rather than dataclasses: those are compiled when the module is loaded, which each short command would pay.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from dfs_wire.errors import DfsError
 from dfs_wire.messages import ChunkInfo, Entry, NodeInfo, StatusReply
@@ -11,8 +15,7 @@ from dfs_wire.messages import ChunkInfo, Entry, NodeInfo, StatusReply
 ProgressKind = Literal["start", "bytes", "done", "skipped"]
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressEvent:
+class ProgressEvent(msgspec.Struct, frozen=True):
     """How far one file is. `bytes_total` is -1 where the source does not tell its size."""
 
     kind: ProgressKind
@@ -25,8 +28,7 @@ class ProgressEvent:
 Progress = Callable[[ProgressEvent], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Uploaded:
+class Uploaded(msgspec.Struct, frozen=True):
     """A version that the cluster acknowledged: durable in as many copies as its policy asks for.
 
     `bytes_sent` leaves out what the cluster held already.
@@ -39,8 +41,7 @@ class Uploaded:
     bytes_sent: int
 
 
-@dataclass(frozen=True, slots=True)
-class UploadResult:
+class UploadResult(msgspec.Struct, frozen=True):
     """What became of one file of `upload_many`: exactly one of `uploaded` and `error` is set."""
 
     source: Path
@@ -54,8 +55,7 @@ class UploadResult:
         return self.error is None
 
 
-@dataclass(frozen=True, slots=True)
-class Downloaded:
+class Downloaded(msgspec.Struct, frozen=True):
     """A version that was read in full and verified. `target` is None where it went to a file object."""
 
     path: str
@@ -65,8 +65,7 @@ class Downloaded:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DownloadResult:
+class DownloadResult(msgspec.Struct, frozen=True):
     """What became of one file of `download_many`: exactly one of `downloaded` and `error` is set."""
 
     path: str
@@ -80,8 +79,7 @@ class DownloadResult:
         return self.error is None
 
 
-@dataclass(frozen=True, slots=True)
-class FileStat:
+class FileStat(msgspec.Struct, frozen=True):
     """One entry in full. `policy_from` is the directory whose policy holds; empty: the cluster's default.
 
     `chunks` is empty unless they were asked for.
@@ -93,8 +91,7 @@ class FileStat:
     chunks: list[ChunkInfo]
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterStatus:
+class ClusterStatus(msgspec.Struct, frozen=True):
     """The cluster at a glance, and its nodes."""
 
     reply: StatusReply

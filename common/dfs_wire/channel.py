@@ -1,7 +1,8 @@
 """What a caller sees of a connection. Sockets are one implementation, the simulation's network another."""
 
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+
+import msgspec
 
 from dfs_wire.codec import decode
 from dfs_wire.limits import REPLY_SECONDS, STREAM_SECONDS_BY_HOP
@@ -11,8 +12,7 @@ R = TypeVar("R", bound=Header)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[R]):
+class Answer(msgspec.Struct, Generic[R], frozen=True):
     """A reply: its header, and the bytes of its list body (empty where there is none)."""
 
     header: R

@@ -21,8 +21,8 @@ def _load() -> "Callable[..., int]":
         if inner is not None and inner.loader is not None:
             module = module_from_spec(inner)
             inner.loader.exec_module(module)
-            found = getattr(module, "crc32c", None)
-            if callable(found):
+            found: Callable[..., int] | None = getattr(module, "crc32c", None)
+            if found is not None:
                 return found
     from crc32c import crc32c as whole
 

@@ -1,7 +1,8 @@
 """The one table of verbs: number, request, reply, bodies, who may call. Without a rule, no verb is served."""
 
-from dataclasses import dataclass
 from enum import Enum, auto
+
+import msgspec
 
 from dfs_wire import messages as m
 from dfs_wire.messages import Header, Role
@@ -25,8 +26,7 @@ class Server(Enum):
     BOTH = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One line of the table."""
 
     number: int

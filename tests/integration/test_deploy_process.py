@@ -438,3 +438,17 @@ def daemons_of(home: Path) -> list[int]:
         if "--listen" in process.arguments and any(argument.startswith(str(home)) for argument in process.arguments):
             found.append(process.pid)
     return found
+
+
+def test_a_listing_loads_only_what_it_needs(shared_cluster: ProcessCluster) -> None:
+    """A whole `dfs-client list`, answered by a real master: each of these would cost a good part of its time."""
+    heavy = ("asyncio", "blake3", "concurrent.futures", "crc32c", "importlib.metadata", "json", "rich", "ssl")
+    code = (
+        "import sys\n"
+        "from dfs_client.program import run_program\n"
+        "print(run_program(['list']), *sorted(set(sys.argv[1:]) & set(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *heavy], env=shared_cluster.env, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines()[-1] == "0"

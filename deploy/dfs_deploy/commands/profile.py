@@ -49,7 +49,7 @@ def export(session: Session, inside: bool) -> None:
 @pass_session
 def import_profile(session: Session, file: Path, name: str | None) -> None:
     """Keep a profile that somebody exported, and use it from now on. `-` reads standard input."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from dfs_client.profile import parse_profile, profile_path, write_profile
     from dfs_wire.errors import AlreadyExistsError
