@@ -1,5 +1,6 @@
 """All verbs of a node. Chunk bytes have files of their own; the small verbs are here."""
 
+from functools import cache
 from importlib.metadata import version
 
 from dfs_node.findings import FindingQueue
@@ -15,8 +16,9 @@ from dfs_wire.errors import BadCredentialError, NotAllowedError, VolumeFailedErr
 from dfs_wire.service import ChunkAnswer, ChunkBody, Handler, Session
 
 
+@cache
 def software() -> str:
-    """What a node calls itself in `Hello`."""
+    """What a node calls itself in `Hello`. Finding it reads the installation: once is enough."""
     return f"dfs-node {version('dfs')}"
 
 
