@@ -33,8 +33,10 @@ from dfs_node.identity import Claim, claim_volume
 from dfs_node.master_link import MasterLink, NodeCard
 from dfs_node.master_time import MasterTime
 from dfs_node.memory_volume import MemoryVolume
+from dfs_node.orders import OrderWork
 from dfs_node.put_chunk import ChunkReceiver
 from dfs_node.receipts import Credentials
+from dfs_node.replicate import Replicator
 from dfs_node.slots import StreamSlots
 from dfs_runtime.clock import ManualClock
 from dfs_runtime.lifecycle import StopSignal
@@ -110,7 +112,7 @@ class SimulatedNode:
             identity=identity,
             volume=self.volume,
             findings=findings,
-            orders=_ImmediateOrders(self.volume, findings),
+            orders=_ImmediateOrders(self.volume, findings, Replicator(self.volume, pool)),
             time=time,
             clock=world.clock,
             jitter=world.random.random,
@@ -134,16 +136,12 @@ class SimulatedNode:
         self._world.clock.call_in(seconds, lambda: self._beat(link))
 
 
-class _ImmediateOrders:
+class _ImmediateOrders(OrderWork):
     """Carries orders out at once."""
-
-    def __init__(self, volume: MemoryVolume, findings: FindingQueue) -> None:
-        self._volume = volume
-        self._findings = findings
 
     def take(self, orders: list[Order]) -> None:
         for order in orders:
-            self._findings.add(self._volume.verify(order.digest))
+            self.carry_out(order)
 
 
 class World:
