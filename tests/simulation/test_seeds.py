@@ -26,15 +26,21 @@ def content(randomness: random.Random) -> bytes:
 class Workload:
     """One client's operations, and for each name all contents that it may have now (None: absent)."""
 
+    names = NAMES
+
     def __init__(self, world: World, randomness: random.Random) -> None:
         self.world = world
         self.random = randomness
-        self.possible: dict[str, set[bytes | None]] = {name: {None} for name in NAMES}
+        self.possible: dict[str, set[bytes | None]] = {name: {None} for name in self.names}
         self.acknowledged = 0
+
+    def content(self) -> bytes:
+        """What the next upload stores."""
+        return content(self.random)
 
     def step(self, dfs: Dfs) -> None:
         """One operation on one name. An error leaves both outcomes possible; an acknowledgement only one."""
-        name = self.random.choice(NAMES)
+        name = self.random.choice(self.names)
         kind = self.random.choice(["put", "put", "put", "get", "remove", "rename"])
         self.world.note("operation", kind, name)
         try:
@@ -45,7 +51,7 @@ class Workload:
             self.acknowledged += 1
 
     def _put(self, dfs: Dfs, name: str) -> None:
-        data = content(self.random)
+        data = self.content()
         before = set(self.possible[name])
         self.possible[name] = before | {data}
         dfs.upload(io.BytesIO(data), name)
@@ -67,7 +73,7 @@ class Workload:
         self.possible[name] = {None}
 
     def _rename(self, dfs: Dfs, name: str) -> None:
-        target = self.random.choice([other for other in NAMES if other != name])
+        target = self.random.choice([other for other in self.names if other != name])
         before, over = set(self.possible[name]), set(self.possible[target])
         self.possible[name] = before | {None}
         self.possible[target] = over | before - {None}

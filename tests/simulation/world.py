@@ -9,8 +9,10 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.simulation.network import MasterEndpoint, Network, NodeEndpoint
 
@@ -18,13 +20,16 @@ from dfs_client.api import Dfs
 from dfs_client.executors import SerialExecutor
 from dfs_client.profile import Settings
 from dfs_master.app import build_cluster
-from dfs_master.catalog.engine import open_engine
+from dfs_master.catalog.engine import connect_raw, open_engine
 from dfs_master.cluster import Cluster
+from dfs_master.collector import Collector
 from dfs_master.config import MasterConfig
 from dfs_master.healing import Healing
 from dfs_master.housekeeping import Housekeeping
 from dfs_master.initialise import initialise
 from dfs_master.service import MasterService
+from dfs_master.settings import Settings as ClusterSettings
+from dfs_master.settings import SettingsHolder
 from dfs_node.findings import FindingQueue
 from dfs_node.forward import Chain
 from dfs_node.get_chunk import ChunkReader
@@ -144,11 +149,21 @@ class _ImmediateOrders(OrderWork):
             self.carry_out(order)
 
 
+class KnownCopy(NamedTuple):
+    """A replica on record."""
+
+    node: str
+    digest: bytes
+
+
 class World:
     """Everything that a seed makes. Used by one thread; `close` it."""
 
-    def __init__(self, directory: Path, seed: int, *, nodes: int = 3) -> None:
+    def __init__(
+        self, directory: Path, seed: int, *, nodes: int = 3, settings: ClusterSettings | None = None
+    ) -> None:
         self.directory = directory
+        self._settings = SettingsHolder(settings)
         self.random = random.Random(seed)
         self.clock = SimulatedClock()
         self.network = Network(self.clock, self.random, self.note)
@@ -175,6 +190,16 @@ class World:
         """A digest of all that happened."""
         return self._trace.hexdigest()
 
+    def copies(self) -> list[KnownCopy]:
+        """Every replica that the catalog counts as good."""
+        with closing(connect_raw(open_engine(self._config.database, read_only=True))) as connection:
+            cursor = connection.cursor()
+            cursor.execute(
+                "SELECT n.name, c.digest FROM replicas r JOIN nodes n ON n.id = r.node_id"
+                " JOIN chunks c ON c.id = r.chunk_id WHERE r.state = 'good'"
+            )
+            return [KnownCopy(*row) for row in cursor.fetchall()]
+
     def client(self) -> Dfs:
         """A client of its own, with no threads."""
         name = f"client-{next(self._clients)}"
@@ -191,11 +216,11 @@ class World:
         """A new master process over the same database."""
         engine = open_engine(self._config.database)
         built = build_cluster(self._config, engine, self.clock, b"unused", StopSignal())
-        self.cluster = replace(built, random=self.random)
+        self.cluster = replace(built, random=self.random, settings=self._settings)
         self.healing = Healing(self.cluster)
         service = MasterService(self.cluster, lambda work: work(), self.healing.heard)
         self.network.attach(MASTER, MasterEndpoint(service, self.cluster.committer.serve_waiting))
-        self._watch(self.cluster, self.healing)
+        self._watch(self.cluster, self.healing, Collector(self.cluster))
 
     def crash_master(self) -> None:
         """The process ends without a word; what was committed is in the database."""
@@ -210,7 +235,7 @@ class World:
         if self.cluster is None:
             self.start_master()
 
-    def _watch(self, cluster: Cluster, healing: Healing) -> None:
+    def _watch(self, cluster: Cluster, healing: Healing, collector: Collector) -> None:
         if self.cluster is not cluster:
             return
         housekeeping = Housekeeping(cluster)
@@ -219,7 +244,9 @@ class World:
         cluster.committer.serve_waiting()
         healing.step()
         cluster.committer.serve_waiting()
-        self.clock.call_in(1.0, lambda: self._watch(cluster, healing))
+        collector.step()
+        cluster.committer.serve_waiting()
+        self.clock.call_in(1.0, lambda: self._watch(cluster, healing, collector))
 
     def heal(self) -> None:
         """End all faults, start all that is down, and give it time to settle."""
