@@ -32,6 +32,7 @@ REPLY_BODIES: dict[type[m.Header], str] = {
     m.Inventory: "array of `InventoryAsk`",
     m.Status: "array of `NodeInfo`, by id",
     m.GetChunk: "the bytes of the range, `length` of them",
+    m.Explain: "array of str: sentences for people, which may change",
     m.ListSettings: "array of `SettingItem`, in a fixed order",
 }
 
@@ -197,7 +198,8 @@ FIELDS: dict[str, str] = {
     "source_address": "for `copy`: its inside address",
     "Order.expires_at_ms": "for `copy`: when the read ticket ends",
     "Order.mac": "for `copy`: the read ticket's MAC",
-    "StatusReply.state": "`serving`",
+    "StatusReply.state": "`serving`, `safe mode` or `read-only`",
+    "notice": "what an operator should know of the master itself; empty: nothing",
     "StatusReply.files": "current files",
     "bytes": "bytes of their content",
     "under_replicated": "chunks with fewer good copies on serving nodes than wanted",
@@ -211,6 +213,9 @@ FIELDS: dict[str, str] = {
     "cancel": "stop draining instead",
     "DrainProgressReply.state": "the node's state, as in `NodeInfo`",
     "chunks_left": "chunks with too few copies elsewhere",
+    "subject": "absolute path, hex digits of a chunk's digest, or name or id of a node",
+    "ExplainReply.kind": "`file`, `directory`, `chunk` or `node`",
+    "survives": "nodes that may be lost at once, whichever they are; -1: not readable now, or no file or chunk",
     "SettingItem.name": "what it is called",
     "SettingItem.value": "what holds now",
     "SettingItem.default": "what holds where nobody said otherwise",

@@ -43,6 +43,11 @@ class Admin:
             answer = master.call(m.Status(), m.StatusReply)
             return ClusterStatus(answer.header, answer.items(list[m.NodeInfo]))
 
+    def accept_database(self) -> m.AcceptDatabaseReply:
+        """Go on with the master's database although its nodes have seen a newer one; what only that one knew is lost."""
+        with self._as_admin() as master:
+            return master.call(m.AcceptDatabase(), m.AcceptDatabaseReply).header
+
     # -- nodes -------------------------------------------------------------------------------------------------
 
     def drain_node(self, node_id: int, *, cancel: bool = False) -> None:
@@ -53,6 +58,15 @@ class Admin:
         """
         with self._as_admin() as master:
             master.call(m.DrainNode(node_id=node_id, cancel=cancel), m.Done)
+
+    def report_finding(self, node_id: int, digest: bytes = b"", detail: str = "") -> None:
+        """Have a node look at a chunk of its own, or, without a digest, at all of them.
+
+        Raises:
+            NotFoundError: there is no such node.
+        """
+        with self._as_admin() as master:
+            master.call(m.ReportFinding(node_id=node_id, digest=digest, detail=detail), m.Done)
 
     def drain_progress(self, node_id: int) -> m.DrainProgressReply:
         """How many chunks and bytes still have too few copies on other nodes; none: the node may go.
@@ -72,6 +86,17 @@ class Admin:
         """
         with self._as_admin() as master:
             master.call(m.RemoveNode(node_id=node_id), m.Done)
+
+    def explain(self, subject: str) -> tuple[m.ExplainReply, list[str]]:
+        """Where the copies of a path, a chunk or a node are and why, in sentences for people.
+
+        Raises:
+            NotFoundError: there is no such thing.
+            ConflictError: several chunks begin like that.
+        """
+        with self._as_admin() as master:
+            answer = master.call(m.Explain(subject=subject), m.ExplainReply)
+            return answer.header, answer.items(list[str])
 
     # -- settings ----------------------------------------------------------------------------------------------
 

@@ -82,6 +82,7 @@ RULES: tuple[Rule, ...] = (
     Rule(51, m.DrainNode, m.Done, Server.MASTER, _ADMIN),
     Rule(52, m.DrainProgress, m.DrainProgressReply, Server.MASTER, _ADMIN),
     Rule(53, m.RemoveNode, m.Done, Server.MASTER, _ADMIN),
+    Rule(59, m.Explain, m.ExplainReply, Server.MASTER, _ADMIN, reply_body=Body.LIST),
     Rule(57, m.ListSettings, m.ListSettingsReply, Server.MASTER, _ADMIN, reply_body=Body.LIST),
     Rule(58, m.SetSetting, m.Done, Server.MASTER, _ADMIN),
     Rule(61, m.AcceptDatabase, m.AcceptDatabaseReply, Server.MASTER, _ADMIN),

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scale": ("scale", "scale"),
     "destroy": ("destroy", "destroy"),
     "node": ("node", "node"),
+    "explain": ("explain", "explain"),
     "fsck": ("fsck", "fsck"),
     "settings": ("settings", "settings"),
     "db": ("db", "db"),

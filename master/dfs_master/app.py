@@ -82,7 +82,7 @@ def run(config: MasterConfig, stop: StopSignal, open_store: OpenStore) -> None:
         lines = _lines(config, cluster, lambda addresses: open_store(listener.address, line_key, addresses))
         healing = Healing(cluster, wake=lambda: healer.wake())
         healer = Periodic("healing", HEALING_SECONDS, healing.step)
-        service = MasterService(cluster, workers.submit, healing.heard)
+        service = MasterService(cluster, workers.submit, healing)
         listener = EventListener(config.listen, service, clock, lines=lines)
         parts.callback(listener.stop)
         checkpointer = parts.enter_context(closing(Checkpointer(engine, config.database)))

@@ -13,13 +13,15 @@ from dfs_master.cluster import Cluster
 from dfs_master.handlers.batches import BatchHandlers
 from dfs_master.handlers.download import DownloadHandlers
 from dfs_master.handlers.draining import DrainHandlers
+from dfs_master.handlers.explain import ExplainHandlers
 from dfs_master.handlers.fencing import FenceHandlers
 from dfs_master.handlers.inventory import InventoryHandlers
-from dfs_master.handlers.nodes import Heard, NodeHandlers
+from dfs_master.handlers.nodes import NodeHandlers
 from dfs_master.handlers.operators import OperatorHandlers
 from dfs_master.handlers.settings import SettingHandlers
 from dfs_master.handlers.tree import TreeHandlers
 from dfs_master.handlers.upload import UploadHandlers
+from dfs_master.healing import Healing
 from dfs_runtime.workers import QueueFullError
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
@@ -48,12 +50,12 @@ Submit = Callable[[Callable[[], None]], None]
 class MasterService:
     """Routes requests. `serve` is called by the I/O thread (or by the simulation)."""
 
-    def __init__(self, cluster: Cluster, submit: Submit, heard: Heard) -> None:
+    def __init__(self, cluster: Cluster, submit: Submit, healing: Healing) -> None:
         self._cluster = cluster
         self._submit = submit
         self._fence = FenceHandlers(cluster)
         upload, download, tree = UploadHandlers(cluster), DownloadHandlers(cluster), TreeHandlers(cluster)
-        nodes, operators = NodeHandlers(cluster, heard), OperatorHandlers(cluster)
+        nodes, operators = NodeHandlers(cluster, healing.heard), OperatorHandlers(cluster)
         draining, settings = DrainHandlers(cluster), SettingHandlers(cluster)
         batches = BatchHandlers(cluster, download.replicas)
         self._inline: dict[type[m.Header], Handler] = {
@@ -68,6 +70,7 @@ class MasterService:
             m.Status: operators.status,
             m.Inventory: InventoryHandlers(cluster).inventory,
             m.DrainProgress: draining.progress,
+            m.Explain: ExplainHandlers(cluster, healing).explain,
         }
         #: Inline for small requests, on a worker for large ones.
         self._by_size: dict[type[m.Header], Handler] = {

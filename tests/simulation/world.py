@@ -35,6 +35,7 @@ from dfs_node.forward import Chain
 from dfs_node.get_chunk import ChunkReader
 from dfs_node.handlers import NodeHandlers
 from dfs_node.identity import Claim, claim_volume
+from dfs_node.inventory import InventorySender
 from dfs_node.master_link import MasterLink, NodeCard
 from dfs_node.master_time import MasterTime
 from dfs_node.memory_volume import MemoryVolume
@@ -85,7 +86,7 @@ class SimulatedNode:
     def __init__(self, world: "World", number: int) -> None:
         self.name = f"node-{number}"
         self.address = f"{self.name}:5001"
-        self.volume = MemoryVolume(capacity_bytes=1 << 34, filesystem_id=self.name)
+        self.volume = MemoryVolume(capacity_bytes=1 << 34, filesystem_id=self.name, clock=world.clock)
         self._world = world
         self._directory = world.directory / self.name
         self._directory.mkdir()
@@ -108,6 +109,16 @@ class SimulatedNode:
             join_token=world.join_token,
         )
         world.network.attach(self.address, NodeEndpoint(handlers))
+        inventory = InventorySender(
+            volume=self.volume,
+            findings=findings,
+            identity=identity,
+            time=time,
+            clock=world.clock,
+            dialer=dialer,
+            master_address=MASTER,
+            software="simulated",
+        )
         self.link = MasterLink(
             card=NodeCard(self.name, "", self.address, self.address),
             master_address=MASTER,
@@ -121,8 +132,10 @@ class SimulatedNode:
             time=time,
             clock=world.clock,
             jitter=world.random.random,
+            inventory=inventory,
         )
         self._beat(self.link)
+        self._list(self.link, inventory)
 
     def crash(self) -> None:
         """The process ends without a word."""
@@ -139,6 +152,11 @@ class SimulatedNode:
             self.crash()
             return
         self._world.clock.call_in(seconds, lambda: self._beat(link))
+
+    def _list(self, link: MasterLink, inventory: InventorySender) -> None:
+        if self.link is link:
+            seconds = inventory.step()
+            self._world.clock.call_in(seconds, lambda: self._list(link, inventory))
 
 
 class _ImmediateOrders(OrderWork):
@@ -218,7 +236,7 @@ class World:
         built = build_cluster(self._config, engine, self.clock, b"unused", StopSignal())
         self.cluster = replace(built, random=self.random, settings=self._settings)
         self.healing = Healing(self.cluster)
-        service = MasterService(self.cluster, lambda work: work(), self.healing.heard)
+        service = MasterService(self.cluster, lambda work: work(), self.healing)
         self.network.attach(MASTER, MasterEndpoint(service, self.cluster.committer.serve_waiting))
         self._watch(self.cluster, self.healing, Collector(self.cluster))
 

@@ -13,6 +13,7 @@ from dfs_master.app import build_cluster
 from dfs_master.catalog.engine import open_engine
 from dfs_master.cluster import Cluster
 from dfs_master.config import MasterConfig
+from dfs_master.healing import Healing
 from dfs_master.initialise import NewCluster, initialise
 from dfs_master.service import MasterService
 from dfs_runtime.clock import ManualClock
@@ -95,4 +96,4 @@ def running_master(directory: Path, *, copies: int = 2) -> Iterator[Master]:
         parts.callback(cluster.readers.close)
         cluster.committer.start()
         parts.callback(cluster.committer.stop)
-        yield Master(made, cluster, MasterService(cluster, lambda work: work(), lambda _node, _findings: None), clock)
+        yield Master(made, cluster, MasterService(cluster, lambda work: work(), Healing(cluster)), clock)

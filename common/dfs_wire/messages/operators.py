@@ -8,7 +8,9 @@ class Status(Header, frozen=True, kw_only=True):
 
 
 class StatusReply(Header, frozen=True, kw_only=True):
-    """Counts over current versions. `unreadable`: files with a chunk that no reachable node holds."""
+    """Counts over current versions. `unreadable`: files with a chunk that no reachable node holds. `notice`: what an
+    operator should know of the master itself, a sentence, or empty.
+    """
 
     cluster_id: str
     state: str
@@ -19,6 +21,7 @@ class StatusReply(Header, frozen=True, kw_only=True):
     under_replicated: int
     unreadable: int
     copies: int
+    notice: str = ""
 
 
 class NodeInfo(Item, frozen=True):
@@ -37,6 +40,23 @@ class NodeInfo(Item, frozen=True):
     #: The scrub: when its last full pass ended (0: never), and how far the pass under way is, in thousandths.
     scrubbed_at_ms: int = 0
     scrub_permille: int = 0
+
+
+class Explain(Header, frozen=True, kw_only=True):
+    """Where are the copies, and why there? `subject`: a path, a chunk's digest (or 8 hex digits of it), or a node.
+    Reply body: list of str, sentences for people.
+    """
+
+    subject: str
+
+
+class ExplainReply(Header, frozen=True, kw_only=True):
+    """`kind` is file, directory, chunk or node. `survives`: how many nodes may be lost, whichever they are, with
+    every byte still readable; -1 where it cannot be read now, and for directories and nodes.
+    """
+
+    kind: str
+    survives: int
 
 
 class DrainNode(Header, frozen=True, kw_only=True):

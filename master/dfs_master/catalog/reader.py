@@ -11,6 +11,7 @@ from dfs_master.catalog import (
     reader_below,
     reader_chunks,
     reader_cluster,
+    reader_explain,
     reader_inventory,
     reader_moves,
     reader_repair,
@@ -21,6 +22,7 @@ from dfs_master.catalog.collect_rows import ToDelete, TrimCandidate
 from dfs_master.catalog.engine import connect_raw
 from dfs_master.catalog.reader_chunks import KnownChunk, OpenVersion
 from dfs_master.catalog.reader_cluster import Counts
+from dfs_master.catalog.reader_explain import Held
 from dfs_master.catalog.reader_moves import MovesLeft
 from dfs_master.catalog.reader_repair import ChunkCopies, ShortCursor
 from dfs_master.catalog.reader_tree import Policy
@@ -222,6 +224,21 @@ class Reader:
         """Those of the digests that are on record, with all their replicas."""
         with self.snapshot():
             return reader_inventory.known_copies(self._cursor, digests)
+
+    # -- explaining --------------------------------------------------------------------------------------------
+
+    def digests_like(self, prefix: str, limit: int) -> list[bytes]:
+        """The first chunks whose digest begins with some hex digits."""
+        return reader_explain.digests_like(self._cursor, prefix, limit)
+
+    def files_of_chunk(self, chunk_id: int, limit: int) -> list[str]:
+        """Paths of current files that have bytes in a chunk, at most `limit`."""
+        with self.snapshot():
+            return reader_explain.files_of_chunk(self._cursor, chunk_id, limit)
+
+    def held_by(self, node_id: int) -> Held:
+        """How many verified copies a node has, and their bytes. Reads all its replicas."""
+        return reader_explain.held_by(self._cursor, node_id)
 
     # -- collecting --------------------------------------------------------------------------------------------
 

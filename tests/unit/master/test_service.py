@@ -9,6 +9,7 @@ from blake3 import blake3
 from tests.support.masters import CLIENT_SESSION, Master, running_master
 from tests.support.raw_peer import RawPeer, greeted_peer
 
+from dfs_master.healing import Healing
 from dfs_master.service import MasterService
 from dfs_wire import messages as m
 from dfs_wire import tickets
@@ -366,7 +367,7 @@ def test_open_gives_read_tickets(master: Master) -> None:
 def test_only_bounded_work_runs_on_the_io_thread(master: Master, request_: m.Header, on_worker: bool) -> None:
     """What may touch many rows is handed to a worker."""
     queued: list[object] = []
-    service = MasterService(master.cluster, queued.append, lambda _node, _findings: None)
+    service = MasterService(master.cluster, queued.append, Healing(master.cluster))
     answers: list[object] = []
     try:
         service.serve(CLIENT_SESSION, request_, b"", answers.append)
@@ -382,6 +383,6 @@ def test_too_much_long_work_is_busy(master: Master) -> None:
     def full(_: object) -> None:
         raise QueueFullError
 
-    service = MasterService(master.cluster, full, lambda _node, _findings: None)
+    service = MasterService(master.cluster, full, Healing(master.cluster))
     with pytest.raises(BusyError):
         service.serve(CLIENT_SESSION, m.DiskUsage(path="/"), b"", lambda _: None)

@@ -21,7 +21,7 @@ ALLOWED = {
     "Register": {Role.JOIN, Role.NODE},
     "Heartbeat": {Role.NODE},
     **{name: {Role.ADMIN} for name in ("Status", "DrainNode", "DrainProgress", "RemoveNode")},
-    **{name: {Role.ADMIN} for name in ("ListSettings", "SetSetting")},
+    **{name: {Role.ADMIN} for name in ("ListSettings", "SetSetting", "Explain")},
 }
 USERS = {Role.CLIENT, Role.ADMIN}
 
