@@ -115,6 +115,18 @@ class ChunkSender:
                 self._addresses[ticket.hops[0].node_id] = ticket.hops[0].address
         return tickets
 
+    def store(self, path: str, chunk: Chunk, ledger: Ledger, cancellation: Cancellation) -> int:
+        """Bring one chunk to where its policy wants it; returns how many bytes had to be sent.
+
+        Raises:
+            DfsError: as `plan` and `send`.
+        """
+        ticket = self.plan(path, [chunk.wanted], ledger)[chunk.digest]
+        if ticket is None:
+            return 0
+        self.send(path, chunk, ticket, ledger, cancellation)
+        return len(chunk.data)
+
     def send(
         self, path: str, chunk: Chunk, ticket: WriteTicket | None, ledger: Ledger, cancellation: Cancellation
     ) -> None:

@@ -25,15 +25,15 @@ class LocalSource:
         """
         self.path = path
         with mapping_os_errors(path):
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed in __exit__
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             with mapping_os_errors(path):
-                self._before = os.fstat(self._file.fileno())
+                self._before = os.fstat(self._descriptor)
             self.regular = stat.S_ISREG(self._before.st_mode)
             if not self.regular and not stat.S_ISFIFO(self._before.st_mode):
                 raise WrongKindError(f"{path} is not a regular file; only files can be uploaded")
         except BaseException:
-            self._file.close()
+            os.close(self._descriptor)
             raise
         self.size = self._before.st_size if self.regular else -1
         self.mtime_ns = self._before.st_mtime_ns
@@ -45,20 +45,36 @@ class LocalSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def read_into(self, buffer: memoryview) -> int:
         """Fill `buffer` as far as the file goes; less than all of it means the end, as does 0 for a pipe."""
         with mapping_os_errors(self.path):
             filled = 0
-            while filled < len(buffer) and (count := self._file.readinto(buffer[filled:])):
+            while filled < len(buffer) and (count := os.readv(self._descriptor, [buffer[filled:]])):
                 filled += count
             return filled
+
+    def read_whole(self) -> bytes:
+        """All of a small regular file.
+
+        Raises:
+            SourceChangedError: it did not stand still.
+        """
+        with mapping_os_errors(self.path):
+            # One byte more would show that it grew.
+            data = os.read(self._descriptor, self.size + 1)
+            while len(data) <= self.size and (more := os.read(self._descriptor, self.size + 1 - len(data))):
+                data += more
+            self._compare(len(data))
+        return data
 
     def read_again(self, offset: int, length: int) -> bytes:
         """A piece that was read before; the caller compares its digest."""
         with mapping_os_errors(self.path):
-            return os.pread(self._file.fileno(), length, offset)
+            return os.pread(self._descriptor, length, offset)
 
     def check_unchanged(self, bytes_read: int) -> None:
         """Compare with the file as it was before it was read.
@@ -68,11 +84,13 @@ class LocalSource:
         """
         with mapping_os_errors(self.path):
             # Some files of the kernel say that they are empty, and are not.
-            longer = bytes_read == self._before.st_size and bool(self._file.read(1))
-            now = os.fstat(self._file.fileno())
-        before = self._before
+            longer = bytes_read == self._before.st_size and bool(os.read(self._descriptor, 1))
+            self._compare(bytes_read + longer)
+
+    def _compare(self, bytes_read: int) -> None:
+        now, before = os.fstat(self._descriptor), self._before
         same = (now.st_size, now.st_mtime_ns, now.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
-        if not same or longer or bytes_read != before.st_size:
+        if not same or bytes_read != before.st_size:
             raise source_changed(self.path)
 
 

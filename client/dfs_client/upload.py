@@ -13,6 +13,7 @@ from dfs_client.meter import Meter
 from dfs_client.pipeline import ChunkPipeline
 from dfs_client.source import LocalSource, read_some
 from dfs_client.types import Progress, Uploaded
+from dfs_client.upload_small import SMALL_BYTES_MAX, upload_small
 from dfs_wire.errors import AlreadyExistsError, DfsError, NotFoundError
 from dfs_wire.limits import STREAM_BLOCK_BYTES
 from dfs_wire.messages import EXPECT_ABSENT, EXPECT_ANY, FileCommit
@@ -123,6 +124,8 @@ def upload_file(engine: Engine, source: Path, path: str, *, clobber: bool, progr
     with LocalSource(source) as local:
         if not clobber:
             refuse_existing(engine, path)
+        if 0 < local.size <= SMALL_BYTES_MAX:
+            return upload_small(engine, local, path, expect=expectation(clobber), progress=progress)
         job = UploadJob(engine, path, Meter(progress, path, local.size), clobber=clobber)
         try:
             if not local.regular:
