@@ -177,9 +177,7 @@ class KnownCopy(NamedTuple):
 class World:
     """Everything that a seed makes. Used by one thread; `close` it."""
 
-    def __init__(
-        self, directory: Path, seed: int, *, nodes: int = 3, settings: ClusterSettings | None = None
-    ) -> None:
+    def __init__(self, directory: Path, seed: int, *, nodes: int = 3, settings: ClusterSettings | None = None) -> None:
         self.directory = directory
         self._settings = SettingsHolder(settings)
         self.random = random.Random(seed)
@@ -217,6 +215,13 @@ class World:
                 " JOIN chunks c ON c.id = r.chunk_id WHERE r.state = 'good'"
             )
             return [KnownCopy(*row) for row in cursor.fetchall()]
+
+    def count(self, sql: str) -> int:
+        """A number that the database holds."""
+        with closing(connect_raw(open_engine(self._config.database, read_only=True))) as connection:
+            cursor = connection.cursor()
+            cursor.execute(sql)
+            return int(cursor.fetchall()[0][0])
 
     def client(self) -> Dfs:
         """A client of its own, with no threads."""
