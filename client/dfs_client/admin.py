@@ -44,7 +44,7 @@ class Admin:
             return ClusterStatus(answer.header, answer.items(list[m.NodeInfo]))
 
     def accept_database(self) -> m.AcceptDatabaseReply:
-        """Go on with the master's database although its nodes have seen a newer one; what only that one knew is lost."""
+        """Go on with this database although its nodes have seen a newer one; what only that one knew is lost."""
         with self._as_admin() as master:
             return master.call(m.AcceptDatabase(), m.AcceptDatabaseReply).header
 
@@ -58,15 +58,6 @@ class Admin:
         """
         with self._as_admin() as master:
             master.call(m.DrainNode(node_id=node_id, cancel=cancel), m.Done)
-
-    def report_finding(self, node_id: int, digest: bytes = b"", detail: str = "") -> None:
-        """Have a node look at a chunk of its own, or, without a digest, at all of them.
-
-        Raises:
-            NotFoundError: there is no such node.
-        """
-        with self._as_admin() as master:
-            master.call(m.ReportFinding(node_id=node_id, digest=digest, detail=detail), m.Done)
 
     def drain_progress(self, node_id: int) -> m.DrainProgressReply:
         """How many chunks and bytes still have too few copies on other nodes; none: the node may go.

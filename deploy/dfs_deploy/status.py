@@ -32,6 +32,7 @@ class Seen:
                 "address": self.address,
                 "state": "unreachable" if reply is None else reply.state,
                 "epoch": None if reply is None else reply.epoch,
+                "notice": None if reply is None else reply.notice or None,
             },
             "nodes": self.node_objects(),
             "files": None if reply is None else reply.files,
@@ -52,6 +53,8 @@ class Seen:
                 "capacity_bytes": node.capacity_bytes,
                 "used_bytes": node.used_bytes,
                 "last_seen_at": _seen_at(node),
+                "scrubbed_at": _time(node.scrubbed_at_ms),
+                "scrub_percent": node.scrub_permille / 10 if node.scrub_permille else None,
             }
             for node in self.nodes
         ]
@@ -106,7 +109,18 @@ def _natural_order(node: NodeInfo) -> tuple[str, int, str]:
 
 
 def _seen_at(node: NodeInfo) -> str | None:
-    return utc_time(node.last_seen_at_ms * _NANOSECONDS_PER_MILLISECOND) if node.last_seen_at_ms else None
+    return _time(node.last_seen_at_ms)
+
+
+def _time(at_ms: int) -> str | None:
+    return utc_time(at_ms * _NANOSECONDS_PER_MILLISECOND) if at_ms else None
+
+
+def _scrub(node: NodeInfo) -> str:
+    """When all chunks were read last; how far the pass under way is."""
+    ended = _time(node.scrubbed_at_ms)
+    under_way = f"{node.scrub_permille / 10:.0f} %" if node.scrub_permille else ""
+    return f"{ended[:10] if ended else 'not yet'}{', now ' if under_way else ''}{under_way}"
 
 
 def show_status(seen: Seen, output: Output) -> None:
@@ -123,6 +137,8 @@ def show_status(seen: Seen, output: Output) -> None:
             ("health", _health(reply)),
         ]
     )
+    if reply.notice:
+        output.fields([("note", reply.notice)])
     output.line()
     show_nodes(seen, output)
 
@@ -138,10 +154,11 @@ def _health(reply: StatusReply) -> str:
 def show_nodes(seen: Seen, output: Output) -> None:
     """A line a node."""
     titles = [Column("NAME"), Column("ID", right=True), Column("STATE"), Column("ADDRESS")]
-    titles += [Column("USED", right=True), Column("CAPACITY", right=True), Column("LAST SEEN")]
+    titles += [Column("USED", right=True), Column("CAPACITY", right=True), Column("LAST SEEN"), Column("SCRUBBED")]
     output.table(titles, (_row(node, output) for node in seen.nodes))
 
 
 def _row(node: NodeInfo, output: Output) -> list[str]:
     sizes = [output.size(node.used_bytes), output.size(node.capacity_bytes)]
-    return [node.name, str(node.id), node.state, node.address, *sizes, _seen_at(node) or "never"]
+    times = [_seen_at(node) or "never", _scrub(node)]
+    return [node.name, str(node.id), node.state, node.address, *sizes, *times]

@@ -136,7 +136,7 @@ def build_cluster(config: MasterConfig, engine: Engine, clock: Clock, line_key: 
         software=f"dfs {version('dfs')}",
         settings=holder,
         safe_mode=_safe_mode(nodes, copies_by_node, records, begun, now),
-        fence=Fence(begun),
+        fence=Fence(begun, next_id=int(records.get("next_id", 0))),
     )
 
 

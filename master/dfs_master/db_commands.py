@@ -98,6 +98,25 @@ def upgrade(data: Path, *, as_json: bool) -> None:
         click.echo(f"upgraded from schema {done.before} to {done.after}; a copy from before is {done.backup}")
 
 
+@db.command()
+@_data
+@_json
+def accept(data: Path, *, as_json: bool) -> None:
+    """Go on with this database although nodes have seen a newer one. The master must not run.
+
+    With the master running, `dfs db accept` asks it to.
+    """
+    from dfs_master.accept import accept_offline
+
+    database = _database(data)
+    with held(data):
+        begun = accept_offline(database, SystemClock())
+    if as_json:
+        click.echo(json.dumps({"epoch": begun.epoch, "commit_seq": begun.commit_seq}))
+    else:
+        click.echo(f"the database is accepted; the next master begins behind epoch {begun.epoch}")
+
+
 def _database(data: Path) -> Path:
     path = data / DATABASE_FILE
     if not path.is_file():

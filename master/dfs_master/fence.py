@@ -13,6 +13,7 @@ SEEN_EPOCH = "seen_epoch"
 SEEN_COMMIT_SEQ = "seen_commit_seq"
 ACCEPTED_AT = "accepted_at"
 LOST_IDS = "lost_ids"
+LOST_FROM = "lost_from"
 
 #: How far accepting jumps above all that is known to have been seen: nodes that were not heard yet may have seen more.
 EPOCH_JUMP = 1 << 10
@@ -75,7 +76,9 @@ def was_lost(node_id: int, ranges: str) -> bool:
 class Fence:
     """What nodes have seen, and where this master began. Safe to use from several threads."""
 
-    def __init__(self, begun: Point | None = None) -> None:
+    def __init__(self, begun: Point | None = None, *, next_id: int = 0) -> None:
+        #: The first id that a newer database may have given out too, had this one been a copy when this master began.
+        self.next_id = next_id
         self._lock = threading.Lock()
         self._begun = begun or NOWHERE
         self._seen = NOWHERE

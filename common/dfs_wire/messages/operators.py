@@ -73,11 +73,17 @@ class DrainProgress(Header, frozen=True, kw_only=True):
 
 
 class DrainProgressReply(Header, frozen=True, kw_only=True):
-    """Chunks that have too few copies elsewhere, and their bytes. With none left the node may go."""
+    """Chunks that have too few copies elsewhere, and their bytes. With none left the node may go. `only_here`: chunks
+    that could not be read without the node; with none it may stop for a while. `files`: some of the files that these
+    are in, else of those with too few copies elsewhere.
+    """
 
     state: str
     chunks_left: int
     bytes_left: int
+    draining: bool = False
+    only_here: int = 0
+    files: list[str] = []
 
 
 class RemoveNode(Header, frozen=True, kw_only=True):

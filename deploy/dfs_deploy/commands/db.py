@@ -38,6 +38,28 @@ def upgrade(session: Session) -> None:
 
 @db.command(cls=ClusterCommand)
 @pass_session
+def accept(session: Session) -> None:
+    """Go on with this database although the nodes have seen a newer one, as after restoring a backup.
+
+    What only the newer database knew is not in any list any more; chunks of it stay on the nodes for another 25 hours.
+    """
+    from dfs_deploy.status import look_at
+
+    if look_at(session).reply is None:
+        _run(session, "accept")
+        return
+    from dfs_deploy.status import connect_to
+
+    with connect_to(session) as dfs:
+        begun = dfs.admin.accept_database()
+    if session.output.json:
+        session.output.record({"epoch": begun.epoch, "commit_seq": begun.commit_seq})
+        return
+    session.output.line(f"The database is accepted; the master goes on in epoch {begun.epoch}.")
+
+
+@db.command(cls=ClusterCommand)
+@pass_session
 def check(session: Session) -> None:
     """Check that the database is whole and fits this version."""
     _run(session, "check")

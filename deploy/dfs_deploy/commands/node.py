@@ -36,6 +36,25 @@ def drain(session: Session, member: str) -> None:
     _drain(session, member, cancel=False)
 
 
+@node.command("verify", cls=ClusterCommand)
+@click.argument("member", metavar="NODE")
+@pass_session
+def verify(session: Session, member: str) -> None:
+    """Have NODE read all its chunks now; bad ones are reported and repaired, `dfs node list` shows how far it is."""
+    from dfs_deploy.status import connect_to
+    from dfs_wire.errors import NotFoundError
+
+    with connect_to(session) as dfs:
+        ids = {each.name: each.id for each in dfs.status().nodes}
+        if member not in ids:
+            raise NotFoundError(f"The cluster has no node {member}; see `dfs node list`.")
+        dfs.admin.report_finding(ids[member])
+    if session.output.json:
+        session.output.record({"node": member, "verifying": True})
+    else:
+        session.output.line(f"{member} reads all its chunks; `dfs node list` shows how far it is.")
+
+
 @node.command("cancel", cls=ClusterCommand)
 @click.argument("member", metavar="NODE")
 @pass_session

@@ -49,7 +49,7 @@ class FenceHandlers:
         log.error("node %s: %s", node, why)
         cluster.safe_mode.hold(why)
         # Should another master have taken over this very database, this write finds out, and ends the process.
-        cluster.committer.submit(RecordAhead(node, cluster.fence.seen), _told)
+        cluster.committer.submit(RecordAhead(node, cluster.fence.seen, cluster.fence.next_id), _told)
 
     def accept(self, _session: Session, _request: m.AcceptDatabase, _body: bytes, respond: Respond) -> None:
         """Go on above everything that was seen. Where nothing is ahead, the jump does no harm."""

@@ -1,6 +1,7 @@
 """What operators and curious users ask of the whole."""
 
 from dfs_master.cluster import Cluster
+from dfs_master.condition import condition
 from dfs_master.membership import KnownNode, capacity
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
@@ -42,9 +43,11 @@ class OperatorHandlers:
         """Counts over the catalog, and every node."""
         cluster = self._cluster
         counts = cluster.reader.counts()
+        nodes = sorted(cluster.registry.nodes.values(), key=lambda node: node.id)
+        state, notice = condition(cluster.safe_mode, nodes)
         reply = m.StatusReply(
             cluster_id=cluster.cluster_id,
-            state="serving",
+            state=state,
             epoch=cluster.epoch,
             software=cluster.software,
             files=counts.files,
@@ -52,8 +55,8 @@ class OperatorHandlers:
             under_replicated=counts.under_replicated,
             unreadable=counts.unreadable,
             copies=cluster.copies,
+            notice=notice,
         )
-        nodes = sorted(cluster.registry.nodes.values(), key=lambda node: node.id)
         return Answer(reply, encode_list([node_info(node) for node in nodes]))
 
 

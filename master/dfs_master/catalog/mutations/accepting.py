@@ -3,7 +3,17 @@
 from dataclasses import dataclass
 
 from dfs_master.catalog.mutations.base import Context, Mutation
-from dfs_master.fence import ACCEPTED_AT, IDS_JUMP, LOST_IDS, NOWHERE, SEEN_COMMIT_SEQ, SEEN_EPOCH, Point, jumped
+from dfs_master.fence import (
+    ACCEPTED_AT,
+    IDS_JUMP,
+    LOST_FROM,
+    LOST_IDS,
+    NOWHERE,
+    SEEN_COMMIT_SEQ,
+    SEEN_EPOCH,
+    Point,
+    jumped,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +22,15 @@ class RecordAhead(Mutation[None]):
 
     node: str
     seen: Point
+    next_id: int
 
     def apply(self, context: Context) -> None:
         """Write it, with an event."""
         own = _own(context)
         for name, value in ((SEEN_EPOCH, self.seen.epoch), (SEEN_COMMIT_SEQ, self.seen.commit_seq)):
             context.staging.put_setting(name, str(max(value, _number(context, name))))
+        if context.staging.setting(LOST_FROM) in (None, "0"):
+            context.staging.put_setting(LOST_FROM, str(self.next_id))
         detail = {
             "seen_epoch": self.seen.epoch,
             "seen_commit_seq": self.seen.commit_seq,
@@ -44,13 +57,14 @@ class AcceptDatabase(Mutation[Point]):
         begun = jumped(_own(context), seen)
         first = context.staging.skip_ids(IDS_JUMP)
         lost = context.staging.setting(LOST_IDS)
-        ids = f"{first}-{first + IDS_JUMP - 1}"
+        ids = f"{_number(context, LOST_FROM) or first}-{first + IDS_JUMP - 1}"
         records = {
             "epoch": begun.epoch,
             # The transaction itself counts one more.
             "commit_seq": begun.commit_seq - 1,
             SEEN_EPOCH: 0,
             SEEN_COMMIT_SEQ: 0,
+            LOST_FROM: 0,
             ACCEPTED_AT: context.now_ms,
             LOST_IDS: f"{lost},{ids}" if lost else ids,
         }
