@@ -13,6 +13,7 @@ from importlib.metadata import version
 from dfs_master.catalog.checkpoint import Checkpointer
 from dfs_master.catalog.committer import Committer, take_epoch
 from dfs_master.catalog.engine import Engine, open_engine
+from dfs_master.catalog.entry_cache import EntryCache
 from dfs_master.catalog.migrate import upgrade
 from dfs_master.catalog.reader import Reader
 from dfs_master.cluster import Cluster, Readers
@@ -119,14 +120,17 @@ def build_cluster(config: MasterConfig, engine: Engine, clock: Clock, line_key: 
     now = clock.monotonic()
     holder = SettingsHolder(from_records(records))
     registry = NodeRegistry(clock, [replace(node, heard_at=now) for node in nodes], lambda: timing_of(holder.current))
-    committer = Committer(engine, clock, epoch, nodes=lambda: registry.nodes, on_fatal=stop.set)
+    readers = Readers(lambda: Reader(engine, clock))
+    entries = EntryCache(readers.mine)
+    committer = Committer(engine, clock, epoch, nodes=lambda: registry.nodes, on_fatal=stop.set, watch=entries)
     begun = Point(epoch, committer.commit_seq)
     return Cluster(
         cluster_id=cluster_id,
         clock=clock,
         random=random.SystemRandom(),
         committer=committer,
-        readers=Readers(lambda: Reader(engine, clock)),
+        readers=readers,
+        entries=entries,
         registry=registry,
         keys=NodeKeys(load_master_key(config.data), cluster_id),
         credentials=Credentials([*keys, (Role.CLIENT, key_digest(line_key))]),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from dfs_master.catalog.committer import Committer
+from dfs_master.catalog.entry_cache import EntryCache
 from dfs_master.catalog.reader import Reader
 from dfs_master.credentials import Credentials
 from dfs_master.fence import Fence
@@ -53,6 +54,8 @@ class Cluster:
     random: Random
     committer: Committer
     readers: Readers
+    #: For the thread that calls `MasterService.serve` only.
+    entries: EntryCache
     registry: NodeRegistry
     keys: NodeKeys
     credentials: Credentials

@@ -83,6 +83,8 @@ class MasterService:
             m.OpenMany: batches.open_many,
             m.StatMany: batches.stat_many,
         }
+        #: What a small request gets instead, from what the I/O thread remembers.
+        self._at_once: dict[type[m.Header], Handler] = {m.Stat: tree.stat_at_once, m.Open: download.open_at_once}
         self._deferred: dict[type[m.Header], Deferred] = {
             m.Plan: upload.plan,
             m.Commit: upload.commit,
@@ -105,7 +107,10 @@ class MasterService:
         """Answer now or later; an error raised here is the answer."""
         kind = type(request)
         self._fence.require_writable(kind)
-        if (inline := self._inline.get(kind)) is not None:
+        self._cluster.entries.hear()
+        if (at_once := self._at_once.get(kind)) is not None and _is_small(request):
+            respond(at_once(session, request, body))
+        elif (inline := self._inline.get(kind)) is not None:
             respond(inline(session, request, body))
         elif (by_size := self._by_size.get(kind)) is not None:
             if _is_small(request):

@@ -10,7 +10,16 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine
 
 from dfs_master.catalog.engine import connect_raw
-from dfs_master.catalog.group import Committed, EpochLostError, GroupWriter, Nodes, Outcome, Points, StorageFailedError
+from dfs_master.catalog.group import (
+    Committed,
+    EpochLostError,
+    GroupWriter,
+    Nodes,
+    Outcome,
+    Points,
+    StorageFailedError,
+    Watch,
+)
 from dfs_master.catalog.ids import Counters
 from dfs_master.catalog.mutations.base import Mutation
 from dfs_master.catalog.sqlite import BEGIN_WRITE
@@ -46,7 +55,7 @@ def take_epoch(engine: Engine) -> int:
 
 
 def _ignore_committed(_: Committed) -> None:
-    """Nobody keeps a cache of entries."""
+    """Nobody counts transactions."""
 
 
 def _no_point(_: str) -> None:
@@ -57,8 +66,9 @@ class Committer:
     """Writes for everybody. `submit` and `commit_seq` are safe to use from any thread.
 
     `run_group` belongs to one thread: the committer's own after `start`, else the caller's (as in the simulation).
-    `on_committed` is called after each transaction and before its outcomes are delivered: the place to drop cached
-    entries. `on_fatal` is called when the process must end; from then on everything is refused.
+    `on_committed` is called after each transaction and before its outcomes are delivered. `watch` is told of the names
+    that a transaction may change, before its COMMIT and after it: how a cache of entries stays right. `on_fatal` is
+    called when the process must end; from then on everything is refused.
     """
 
     def __init__(
@@ -71,11 +81,12 @@ class Committer:
         on_fatal: Callable[[BaseException], None],
         on_committed: Callable[[Committed], None] = _ignore_committed,
         points: Points = _no_point,
+        watch: Watch | None = None,
         rows_max: int = GROUP_ROWS_MAX,
         queue_max: int = QUEUE_MAX,
     ) -> None:
         self._connection = connect_raw(engine)
-        self._writer = GroupWriter(self._connection, clock, epoch, nodes, points)
+        self._writer = GroupWriter(self._connection, clock, epoch, nodes, points, watch)
         self._on_fatal = on_fatal
         self._on_committed = on_committed
         self._rows_max = rows_max

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
@@ -12,7 +12,7 @@ from dfs_master.catalog.ids import Counters, IdBlocks
 from dfs_master.catalog.mutations.base import Context, Mutation, NodeStanding
 from dfs_master.catalog.requests import apply_once
 from dfs_master.catalog.sqlite import BEGIN_WRITE, DRIVER_ERROR, is_busy, is_full, is_storage_failure
-from dfs_master.catalog.staged_tree import EntryKey
+from dfs_master.catalog.staged_tree import SETTINGS_KEY, EntryKey
 from dfs_master.catalog.staging import Staging
 from dfs_runtime.clock import Clock
 from dfs_wire.errors import BusyError, DfsError, InternalError, NoSpaceError, UnavailableError
@@ -43,14 +43,45 @@ class Committed:
     touched: tuple[EntryKey, ...]
 
 
+class Watch(Protocol):
+    """Is told of the names that a transaction may change: before it is committed, and when it is over."""
+
+    def begin(self, touched: frozenset[EntryKey]) -> None:
+        """These names are about to change."""
+        ...
+
+    def end(self, touched: frozenset[EntryKey]) -> None:
+        """They have changed, or they have not; nothing is under way."""
+        ...
+
+
+class _Nobody:
+    """Nobody keeps a cache of entries."""
+
+    def begin(self, touched: frozenset[EntryKey]) -> None:
+        pass
+
+    def end(self, touched: frozenset[EntryKey]) -> None:
+        pass
+
+
 class GroupWriter:
     """Runs groups one after the other over a connection of its own. Used by one thread at a time."""
 
-    def __init__(self, connection: DBAPIConnection, clock: Clock, epoch: int, nodes: Nodes, points: Points) -> None:
+    def __init__(
+        self,
+        connection: DBAPIConnection,
+        clock: Clock,
+        epoch: int,
+        nodes: Nodes,
+        points: Points,
+        watch: Watch | None = None,
+    ) -> None:
         self._clock = clock
         self._epoch = epoch
         self._nodes = nodes
         self._points = points
+        self._watch = watch or _Nobody()
         self._cursor = connection.cursor()
         self._counters = Counters(self._cursor)
         self._ids = IdBlocks(self._counters)
@@ -120,6 +151,14 @@ class GroupWriter:
         return Context(self._staging, self._clock.wall_ms(), self._nodes())
 
     def _commit(self) -> Committed:
+        touched = frozenset(self._touched)
+        self._watch.begin(touched)
+        try:
+            return self._commit_watched()
+        finally:
+            self._watch.end(touched)
+
+    def _commit_watched(self) -> Committed:
         try:
             commit_seq = self._counters.advance("commit_seq") + 1
             self._points("commit.before")
@@ -206,6 +245,8 @@ class GroupWriter:
         self._staging.flush()
         self._wrote = True
         self._touched.update(dict.fromkeys(self._staging.tree.take_touched()))
+        if self._staging.settings_changed():
+            self._touched[SETTINGS_KEY] = None
 
 
 def _write_error(error: Exception) -> DfsError:

@@ -91,6 +91,14 @@ class Reader:
             entry = reader_tree.entry_at(self._cursor, join_path(names), found)
         return entry, policy.copies, policy.source
 
+    def look_up(self, parent_id: int, name: str) -> reader_tree.Found | None:
+        """The entry of a name in a directory, as of now; parent 0 with an empty name is the root."""
+        return reader_tree.look_up(self._cursor, parent_id, name)
+
+    def default_copies(self) -> int:
+        """Copies wanted where no directory says otherwise."""
+        return reader_cluster.default_copies(self._cursor)
+
     def policy(self, path: str) -> Policy:
         """The copies that something at this path has or would have; nothing needs to be there yet."""
         names = split_path(path)

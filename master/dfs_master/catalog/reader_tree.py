@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import ColumnElement, and_, bindparam, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog import models, reader_cluster
@@ -42,6 +42,33 @@ PAGE = Statement(
 )
 
 
+def _found(condition: ColumnElement[bool]) -> Statement:
+    """An entry, and the version of a file."""
+    entry = models.Entry
+    about_entry = (entry.id, entry.version_id, entry.copies, entry.mtime_ns, entry.mode)
+    about_version = (Version.size, Version.mtime_ns, Version.mode, Version.digest)
+    joined = select(*about_entry, *about_version).outerjoin(Version, Version.id == entry.version_id)
+    return Statement(joined.where(condition))
+
+
+FOUND_ROOT = _found(models.Entry.id == bindparam("id"))
+FOUND = _found(and_(models.Entry.parent_id == bindparam("parent_id"), models.Entry.name == bindparam("name")))
+if FOUND.names != ("parent_id", "name"):
+    raise ValueError("a hot statement takes its values in another order than it is given them")
+
+
+class Found(NamedTuple):
+    """An entry with what `stat` tells of it. A directory has no version, size 0 and an empty digest."""
+
+    id: int
+    version_id: int | None
+    copies: int | None
+    size: int
+    mtime_ns: int
+    mode: int
+    digest: bytes
+
+
 class Policy(NamedTuple):
     """Copies wanted, and the path of the directory that says so (empty: the cluster's default)."""
 
@@ -61,6 +88,19 @@ def walk(cursor: DBAPICursor, names: Sequence[str]) -> list[EntryRow]:
             break
         chain.append(EntryRow._make(row))
     return chain
+
+
+def look_up(cursor: DBAPICursor, parent_id: int, name: str) -> Found | None:
+    """The entry of a name in a directory, by one statement; the root's parent counts as 0."""
+    row = FOUND.row(cursor, parent_id, name) if parent_id else FOUND_ROOT.row(cursor, ROOT_ENTRY_ID)
+    if row is None:
+        return None
+    entry_id, version_id, copies, mtime_ns, mode, size, *version = row
+    if version_id is None:
+        return Found(entry_id, None, copies, 0, mtime_ns or 0, mode or 0, b"")
+    if size is None:
+        raise CorruptError(f"{name} has no content in the metadata database; run dfs-master db check")
+    return Found(entry_id, version_id, copies, size, *version)
 
 
 def policy(cursor: DBAPICursor, chain: Sequence[EntryRow], names: Sequence[str]) -> Policy:

@@ -10,6 +10,8 @@ from dfs_master.catalog.statements import Statement
 
 #: Parent and name of an entry: what a cache of entries goes by. The parent of the root counts as 0.
 EntryKey = tuple[int, str]
+#: Stands among changed names for the settings of the cluster: its own policy is one of them.
+SETTINGS_KEY: EntryKey = (-1, "")
 
 _TABLE = Entry.__table__
 _BY_ID = Statement(select(_TABLE).where(_TABLE.c.id == bindparam("id")))

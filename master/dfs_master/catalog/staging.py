@@ -164,6 +164,10 @@ class Staging:
         self.setting(name)  # an insert or an update: the database knows
         self._settings.put(name, SettingRow(name, value))
 
+    def settings_changed(self) -> bool:
+        """Whether the group set any."""
+        return any(True for _ in self._settings.items())
+
     def add_credential(self, row: CredentialRow) -> None:
         """A key that opens the cluster."""
         self._credentials.put(row.id, row)

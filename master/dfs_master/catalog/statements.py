@@ -53,6 +53,12 @@ class Statement:
         rows = cursor.fetchall()
         return rows[0] if rows else None
 
+    def row(self, cursor: DBAPICursor, *values: object) -> Row | None:
+        """The same for values in the order of `names`: the fastest way."""
+        cursor.execute(self.sql, values)
+        rows = cursor.fetchall()
+        return rows[0] if rows else None
+
     def many(self, cursor: DBAPICursor, rows: Iterable[Values]) -> None:
         """Execute once for each row. Does nothing without rows."""
         bind, defaults = self._bind, self._defaults

@@ -1,5 +1,7 @@
 """`Open` and readers' reports."""
 
+from msgspec.structs import replace
+
 from dfs_master.catalog.mutations.records import AddEvent
 from dfs_master.cluster import Cluster
 from dfs_master.handlers.replies import done_to
@@ -19,6 +21,11 @@ class DownloadHandlers:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+
+    def open_at_once(self, session: Session, request: m.Open, body: bytes) -> Answer[m.OpenReply]:
+        """The same for the I/O thread, which remembers which version a path names."""
+        version = 0 if request.version else self._cluster.entries.version_of(request.path)
+        return self.open(session, replace(request, version=version) if version else request, body)
 
     def open(self, session: Session, request: m.Open, _body: bytes) -> Answer[m.OpenReply]:
         """Extents, replicas and read tickets of one version."""
