@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dfs_client.backoff import Cancellation
+from dfs_client.download_small import SMALL_BYTES_MAX, download_small
 from dfs_client.engine import Engine
 from dfs_client.executors import Executor
 from dfs_client.local_files import mapping_os_errors
 from dfs_client.meter import Meter
 from dfs_client.opened import OpenedVersion
+from dfs_client.small_files import SmallFiles
 from dfs_client.target_file import TargetFile
 from dfs_client.types import Downloaded, Progress
 from dfs_wire.errors import CorruptError
@@ -31,9 +33,13 @@ def download_file(
     committed transaction over a checked frame: that is all the content there is. So the digest of the whole, which
     would need a second pass over what arrived out of order, is compared only where it is the only chunk's.
     """
+    small_files = SmallFiles(force=force)
     # First, so that an existing target costs no round trip.
+    small_files.refuse_existing(target)
+    opened = OpenedVersion(engine.master, engine.clock, path)
+    if opened.size <= SMALL_BYTES_MAX:
+        return download_small(engine, opened, target, small_files, progress=progress)
     with TargetFile(target, force=force) as file:
-        opened = OpenedVersion(engine.master, engine.clock, path)
         meter = Meter(progress, path, opened.size)
         file.reserve(opened.size)
         cancellation = Cancellation()
