@@ -75,6 +75,8 @@ class Operator:
             UsageError: the master refused a setting; the cluster runs without it.
         """
         check_name(request.name)
+        if request.context and request.engine == "process":
+            raise UsageError("Local processes have no Docker context; leave --context or --engine process out.")
         change = self._deploy(request)
         for setting, value in request.settings:
             self._around.health.change_setting(change.spec, self._store.credentials(request.name), setting, value)
@@ -84,8 +86,9 @@ class Operator:
         with self._store.locked(request.name):
             existing = self._store.find(request.name)
             if existing is None and request.engine == "auto":
-                request = replace(request, engine=self._choose_engine())
-            self.engine(request.engine if existing is None else existing.engine)
+                # Whoever names a context wants containers there, and no processes here instead.
+                request = replace(request, engine="docker" if request.context else self._choose_engine())
+            self.engine(_engine_key(request) if existing is None else existing.engine_key)
             if existing is not None and request.nodes is not None and request.nodes < len(existing.nodes):
                 return self._shrink(settle(request, existing, self._take_ports(request, existing)), existing)
             may_retry = request.port is None and existing is None
@@ -133,7 +136,7 @@ class Operator:
         """
         with self._store.locked(name):
             spec = self._store.load(name)
-            engine = self.engine(spec.engine)
+            engine = self.engine(spec.engine_key)
             return self._carry_out(engine, spec, plan_start(spec, engine.look(spec)))
 
     def stop(self, name: str) -> Change:
@@ -144,7 +147,7 @@ class Operator:
         """
         with self._store.locked(name):
             spec = self._store.load(name)
-            engine = self.engine(spec.engine)
+            engine = self.engine(spec.engine_key)
             return self._carry_out(engine, spec, plan_stop(spec, engine.look(spec)))
 
     def destroy(self, name: str, *, delete_data: bool) -> Change:
@@ -155,7 +158,7 @@ class Operator:
         """
         with self._store.locked(name):
             spec = self._store.load(name)
-            engine = self.engine(spec.engine)
+            engine = self.engine(spec.engine_key)
             return self._carry_out(engine, spec, plan_destroy(spec, engine.look(spec), delete_data=delete_data))
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -177,7 +180,7 @@ class Operator:
                     self._check_name_is_free(request.name)
                 wanted = settle(request, existing, self._take_ports(request, existing))
                 attempt.wanted = wanted
-                engine = self.engine(wanted.engine)
+                engine = self.engine(wanted.engine_key)
                 steps = plan_deploy(wanted, existing, self._look(engine, wanted))
                 run = Run(self._around, engine, wanted)
                 run.carry_out(step for step in steps if isinstance(step, SaveSpec))
@@ -191,7 +194,7 @@ class Operator:
 
     def _shrink(self, wanted: ClusterSpec, existing: ClusterSpec) -> Change:
         """Let nodes go; a drain that ends early is cancelled, and the nodes serve on."""
-        engine = self.engine(existing.engine)
+        engine = self.engine(existing.engine_key)
         steps = plan_shrink(wanted, existing, self._look(engine, existing))
         run = Run(self._around, engine, existing)
         try:
@@ -221,6 +224,7 @@ class Operator:
         clusters = [self._store.load(name) for name in self._store.names()]
         reserved = reserved_ports(clusters, besides=request.name)
         own = existing.ports if existing is not None else frozenset()
+        context = request.context if existing is None else existing.context
         host = (request.listen or LISTEN_DEFAULT) if existing is None else existing.listen
 
         def take(count: int, first: int | None) -> list[int]:
@@ -229,7 +233,8 @@ class Operator:
                 first=first,
                 host=host,
                 reserved=reserved | dict.fromkeys(own, request.name),
-                probe=self._probe,
+                # The ports of another machine cannot be probed from here; its engine says when one is taken.
+                probe=_always_free if context else self._probe,
                 after=max(own, default=PORT_DEFAULT),
             )
 
@@ -237,4 +242,12 @@ class Operator:
 
     def _lost_ports(self, spec: ClusterSpec | None) -> bool:
         """Whether somebody else listens on a port that was chosen; nothing of ours does after the undo."""
-        return spec is not None and any(not self._probe(spec.listen, port) for port in spec.ports)
+        return spec is not None and not spec.context and any(not self._probe(spec.listen, port) for port in spec.ports)
+
+
+def _engine_key(request: DeployRequest) -> str:
+    return f"{request.engine}@{request.context}" if request.context else request.engine
+
+
+def _always_free(_host: str, _port: int) -> bool:
+    return True

@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfs_deploy.engine import Engine
+from dfs_deploy.spec import ClusterSpec
 from dfs_deploy.state import StateStore
 from dfs_runtime.clock import Clock
-from dfs_wire.errors import DfsError
+from dfs_wire.errors import DfsError, UsageError
 
 if TYPE_CHECKING:
     from dfs_deploy.docker_engine.engine import DockerEngine
     from dfs_deploy.docker_engine.sdk import DockerSdk
     from dfs_deploy.image.builder import ImageBuilder
 
+_KINDS = ("docker", "process")
+
 
 class Engines(Mapping[str, Engine]):
-    """`docker` and `process`. Used by one thread.
+    """`docker`, `process`, and `docker@CONTEXT` for each Docker context. Used by one thread.
 
     `progress` gets a line about each thing that is done, `say` what a person should still see afterwards.
     """
@@ -39,7 +42,6 @@ class Engines(Mapping[str, Engine]):
         self._progress = progress
         self._say = say
         self._made: dict[str, Engine] = {}
-        self._makers: dict[str, Callable[[], Engine]] = {"docker": lambda: self.docker, "process": self._process}
 
     def __getitem__(self, name: str) -> Engine:
         """The engine of that name.
@@ -49,18 +51,21 @@ class Engines(Mapping[str, Engine]):
             UnavailableError: it does not answer.
         """
         if name not in self._made:
-            self._made[name] = self._makers[name]()
+            kind, _, context = name.partition("@")
+            if kind not in _KINDS:
+                raise KeyError(name)
+            self._made[name] = self._docker(context) if kind == "docker" else self._process()
         return self._made[name]
 
     def __contains__(self, name: object) -> bool:
         """Whether there is such an engine; it is not made for the answer."""
-        return name in self._makers
+        return isinstance(name, str) and name.partition("@")[0] in _KINDS
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
+        return iter(_KINDS)
 
     def __len__(self) -> int:
-        return len(self._makers)
+        return len(_KINDS)
 
     def for_new_clusters(self) -> str:
         """What `--engine auto` means: `docker` where an engine answers and an image is there or can be made."""
@@ -93,16 +98,30 @@ class Engines(Mapping[str, Engine]):
 
         return DockerSdk.connect()
 
-    @cached_property
-    def docker(self) -> "DockerEngine":
-        """The engine over Docker.
+    def docker(self, spec: ClusterSpec) -> "DockerEngine":
+        """The engine over Docker that a cluster of containers lies on.
 
         Raises:
-            UnavailableError: it does not answer.
+            UsageError: the cluster does not run as containers.
+            UnavailableError: the engine does not answer.
         """
         from dfs_deploy.docker_engine.engine import DockerEngine
 
-        return DockerEngine(self._sdk, self.images, self._store, self._home, self._clock, self._say)
+        engine = self[spec.engine_key]
+        if not isinstance(engine, DockerEngine):
+            raise UsageError(f"Cluster {spec.name!r} runs as processes, not as containers.")
+        return engine
+
+    def _docker(self, context: str) -> "DockerEngine":
+        from dfs_deploy.docker_engine.engine import DockerEngine
+        from dfs_deploy.docker_engine.sdk import DockerSdk
+        from dfs_deploy.image.builder import ImageBuilder, image_cache
+
+        if not context:
+            return DockerEngine(self._sdk, self.images, self._store, self._home, self._clock, self._say)
+        sdk = DockerSdk.connect(context)
+        images = ImageBuilder(sdk, image_cache(), self._progress, self._say)
+        return DockerEngine(sdk, images, self._store, self._home, self._clock, self._say)
 
     def _process(self) -> Engine:
         from dfs_deploy.process_engine import ProcessEngine

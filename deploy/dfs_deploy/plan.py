@@ -31,6 +31,7 @@ class DeployRequest:
     listen: str | None = None
     public_host: str | None = None
     line_protocol: bool | None = None
+    context: str | None = None
     #: Names and values that the running cluster is told.
     settings: tuple[tuple[str, str], ...] = ()
 
@@ -205,6 +206,7 @@ def _new_cluster(request: DeployRequest, take_ports: TakePorts) -> ClusterSpec:
         nodes=tuple(NodeSpec(number, port) for number, port in enumerate(ports[1:], start=1)),
         public_host=request.public_host or "",
         line_protocol=request.line_protocol is not False,
+        context=request.context or "",
     )
 
 
@@ -245,6 +247,9 @@ def _refuse_changes_for_life(request: DeployRequest, existing: ClusterSpec) -> N
             f"Cluster {name!r} runs on the {existing.engine} engine for life; "
             f"use another --name for one on {request.engine}."
         )
+    if request.context not in {None, existing.context}:
+        where = f"the Docker context {existing.context!r}" if existing.context else "this machine's own engine"
+        raise UsageError(f"Cluster {name!r} lies on {where} for life; leave --context out.")
     if request.port not in {None, existing.master_port}:
         raise UsageError(f"Cluster {name!r} keeps port {existing.master_port} for life; leave --port out.")
     if request.listen not in {None, existing.listen}:

@@ -133,7 +133,7 @@ class Session:
 
     def engine_of(self, spec: "ClusterSpec") -> "Engine":
         """The engine that runs a cluster."""
-        return self.operator.engine(spec.engine)
+        return self.operator.engine(spec.engine_key)
 
     def _meant(self) -> str | None:
         from dfs_client.profile import current_profile

@@ -59,7 +59,8 @@ class ClusterSpec:
 
     `listen` is the address that all roles listen on. `public_host` is the name under which other machines reach
     them when `listen` is a wildcard. `line_protocol`: whether the master answers it. `destroyed`: the processes and
-    the profile are gone, the data is kept.
+    the profile are gone, the data is kept. `context`: the Docker context that names its engine, on whatever machine;
+    empty for the one that this machine's environment names.
     """
 
     name: str
@@ -71,6 +72,7 @@ class ClusterSpec:
     public_host: str = ""
     line_protocol: bool = True
     destroyed: bool = False
+    context: str = ""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -83,8 +85,15 @@ class ClusterSpec:
         return frozenset({self.master_port, *(node.port for node in self.nodes)})
 
     @property
+    def engine_key(self) -> str:
+        """Which engine it is: `docker`, `process`, or `docker@CONTEXT`."""
+        return f"{self.engine}@{self.context}" if self.context else self.engine
+
+    @property
     def local_host(self) -> str:
         """The address by which this machine itself reaches the cluster."""
+        if self.context and self.public_host:
+            return self.public_host
         if self.is_wildcard:
             return "::1" if self.listen == "::" else "127.0.0.1"
         return self.listen

@@ -216,14 +216,14 @@ class Bench:
         self.profiles = FakeProfiles()
         self.taken: set[int] = set()
         self.said: list[str] = []
-        around = Surroundings(
+        self.around = Surroundings(
             store=self.store,
             profiles=self.profiles,
             health=self.health,
             clock=self.clock,
             progress=self.said.append,
         )
-        self.operator = Operator(around, {"process": self.engine}, lambda _host, port: port not in self.taken)
+        self.operator = Operator(self.around, {"process": self.engine}, lambda _host, port: port not in self.taken)
 
 
 FAKE_DAEMON = """\

@@ -28,6 +28,11 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, given: tuple[st
     show_default=True,
     help="What runs the roles, for the life of a cluster; auto is docker where an engine answers.",
 )
+@click.option(
+    "--context",
+    metavar="NAME",
+    help="The Docker context whose engine runs it, for the life of a cluster.  [the current one, each time]",
+)
 @click.option("--copies", type=int, metavar="N", help="Copies kept of every file.  [new cluster: 2]")
 @click.option("--port", type=int, metavar="PORT", help="The master's port.  [new cluster: 5000 or the next free one]")
 @click.option("--listen", metavar="ADDRESS", help="The address to listen on.  [new cluster: 127.0.0.1]")
@@ -52,6 +57,7 @@ def deploy(
     session: Session,
     nodes: int | None,
     engine: str,
+    context: str | None,
     copies: int | None,
     port: int | None,
     listen: str | None,
@@ -79,6 +85,7 @@ def deploy(
         listen=listen,
         public_host=public_host,
         line_protocol=line_protocol,
+        context=context,
         settings=settings,
     )
     with session.progress():

@@ -25,7 +25,7 @@ def compose(session: Session) -> None:
     if spec.engine != "docker":
         raise UsageError(f"Cluster {spec.name!r} runs as processes; only one with --engine docker has a compose file.")
     with session.progress():
-        text = compose_file(spec.name, session.engines.docker.layout(spec))
+        text = compose_file(spec.name, session.engines.docker(spec).layout(spec))
     if session.output.json:
         session.output.record({"name": spec.name, "compose": text})
     else:

@@ -1,5 +1,6 @@
 """The only place that imports the Docker SDK: what we need of it, in our own words and with our own errors."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -8,9 +9,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import docker
+from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.types import LogConfig, Mount
+from docker.utils.config import find_config_file
 from requests.exceptions import RequestException
 
 from dfs_deploy.containers import (
@@ -24,7 +27,7 @@ from dfs_deploy.containers import (
     ContainerSpec,
 )
 from dfs_deploy.image.builder import BuiltImage
-from dfs_wire.errors import ConflictError, NotFoundError, UnavailableError
+from dfs_wire.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 
 #: A host that was rebooted serves again; what somebody stopped stays stopped.
 _RESTART: Any = {"Name": "unless-stopped"}
@@ -60,14 +63,26 @@ class DockerSdk:
         self._client = client
 
     @classmethod
-    def connect(cls, *, seconds: int = REQUEST_SECONDS) -> Self:
-        """The engine that `DOCKER_HOST` or the current Docker context names.
+    def connect(cls, context: str = "", *, seconds: int = REQUEST_SECONDS) -> Self:
+        """The engine of a Docker context; without one, that which `DOCKER_HOST` or the current context names.
 
         Raises:
+            UsageError: there is no such context.
             UnavailableError: it does not answer.
         """
+        named = context or ("" if "DOCKER_HOST" in os.environ else os.environ.get("DOCKER_CONTEXT", ""))
         with translated("The Docker Engine does not answer; start it, or use --engine process"):
-            client = docker.from_env(timeout=seconds)
+            # An unknown name would mean the engine of this machine to the SDK.
+            if named and ContextAPI.get_context(named) is None:
+                # It looks for contexts beside this file only.
+                hint = "see `docker context ls`" if find_config_file() else "~/.docker/config.json is missing"
+                raise UsageError(f"There is no Docker context {named!r}: {hint}.")
+            if context:
+                place = ContextAPI.kwargs_from_context(context)
+                client = docker.DockerClient(**place, timeout=seconds, use_ssh_client=_over_ssh(place["base_url"]))
+            else:
+                address = os.environ.get("DOCKER_HOST") or ContextAPI.kwargs_from_context().get("base_url", "")
+                client = docker.from_env(timeout=seconds, use_ssh_client=_over_ssh(address))
             client.ping()
         return cls(client)
 
@@ -317,6 +332,11 @@ class DockerSdk:
             return self._client.containers.get(name)
         except NotFound:
             return None
+
+
+def _over_ssh(address: str) -> bool:
+    """Whether the way to an engine leads through the machine's own `ssh`, with its keys and settings."""
+    return address.startswith("ssh://")
 
 
 def _build_failure(event: Mapping[str, Any], said: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.support.deploy import Bench, make_spec
 
+from dfs_deploy.cluster import Operator
 from dfs_deploy.plan import DeployRequest
 from dfs_wire.errors import (
     ConflictError,
@@ -288,3 +289,16 @@ def test_a_shrink_that_was_killed_half_way_is_finished_by_the_next(bench: Bench)
     bench.operator.scale("demo", 2)
     assert bench.health.drains == []
     assert bench.store.load("demo").nodes == make_spec(joined=True).nodes[:2]
+
+
+def test_a_cluster_in_a_docker_context_lies_there_for_life(bench: Bench) -> None:
+    """Its ports are another machine's: none is probed here. Later commands need not name the context."""
+    bench.operator = Operator(bench.around, {"docker@far": bench.engine}, lambda _host, _port: False)
+    spec = bench.operator.deploy(DeployRequest(name="demo", context="far")).spec
+    assert (spec.engine, spec.context, spec.master_port) == ("docker", "far", 5000)
+    assert bench.store.load("demo").engine_key == "docker@far"
+    assert bench.operator.stop("demo").steps
+    with pytest.raises(UsageError, match="leave --context out"):
+        bench.operator.deploy(DeployRequest(name="demo", context="near"))
+    with pytest.raises(UsageError, match="no Docker context"):
+        bench.operator.deploy(DeployRequest(name="other", engine="process", context="far"))

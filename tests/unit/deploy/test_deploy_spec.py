@@ -69,3 +69,11 @@ def test_an_ipv6_address_stands_in_brackets() -> None:
     """Or its last colon would be taken for the port's."""
     assert join_address("::1", 5000) == "[::1]:5000"
     assert join_address("127.0.0.1", 5000) == "127.0.0.1:5000"
+
+
+def test_how_a_cluster_on_another_machine_is_reached() -> None:
+    """By its public host; without one by ports of this machine that are forwarded there."""
+    assert make_spec(context="far", listen="::", public_host="far.example").master_address == "far.example:5000"
+    assert make_spec(context="far").master_address == "127.0.0.1:5000"
+    assert make_spec(context="far").engine_key == "process@far"
+    assert make_spec().engine_key == "process"

@@ -1,6 +1,8 @@
 """The border to the Docker SDK: foreign errors become ours, and what the engine says is read rightly."""
 
+import hashlib
 import io
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,7 +20,7 @@ from dfs_deploy.engines import Engines
 from dfs_deploy.process_engine import ProcessEngine
 from dfs_deploy.state import StateStore
 from dfs_runtime.clock import ManualClock
-from dfs_wire.errors import ConflictError, DfsError, NotFoundError, UnavailableError
+from dfs_wire.errors import ConflictError, DfsError, NotFoundError, UnavailableError, UsageError
 
 
 def api_error(status: int, why: str) -> APIError:
@@ -89,7 +91,7 @@ def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_an_engine_without_an_image_is_not_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`auto` never fails for want of an image: it says so, and means processes."""
     client = SimpleNamespace(ping=lambda: True, close=lambda: None)
-    monkeypatch.setattr(sdk_module.docker, "from_env", lambda timeout: client)
+    monkeypatch.setattr(sdk_module.docker, "from_env", lambda **_: client)
     said: list[str] = []
     assert engines(tmp_path, said, Images(UnavailableError("Install mmdebstrap."))).for_new_clusters() == "process"
     assert "Install mmdebstrap." in said[0]
@@ -99,7 +101,7 @@ def test_an_engine_that_answers_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_pa
     """And let go of after the question."""
     closed: list[bool] = []
     client = SimpleNamespace(ping=lambda: True, close=lambda: closed.append(True))
-    monkeypatch.setattr(sdk_module.docker, "from_env", lambda timeout: client)
+    monkeypatch.setattr(sdk_module.docker, "from_env", lambda **_: client)
     assert engines(tmp_path, [], Images()).for_new_clusters() == "docker"
     assert closed == [True]
 
@@ -184,3 +186,28 @@ def test_a_cluster_of_processes_asks_no_docker_engine(tmp_path: Any, monkeypatch
     assert "docker" in engines
     with pytest.raises(UnavailableError):
         engines["docker"]
+
+
+def test_a_context_leads_to_its_engine(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the machine's own `ssh` where it says so; an unknown name is refused and never means this machine."""
+    meta = tmp_path / "contexts" / "meta" / hashlib.sha256(b"far").hexdigest()
+    meta.mkdir(parents=True)
+    endpoint = {"docker": {"Host": "ssh://me@far", "SkipTLSVerify": False}}
+    (meta / "meta.json").write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoint}))
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    asked: list[dict[str, object]] = []
+
+    def client(**options: object) -> SimpleNamespace:
+        asked.append(options)
+        return SimpleNamespace(ping=lambda: True)
+
+    monkeypatch.setattr(sdk_module.docker, "DockerClient", client)
+    DockerSdk.connect("far", seconds=7)
+    assert asked == [{"base_url": "ssh://me@far", "timeout": 7, "use_ssh_client": True}]
+    with pytest.raises(UsageError, match="no Docker context 'near'"):
+        DockerSdk.connect("near")
+    monkeypatch.setenv("DOCKER_CONTEXT", "near")
+    with pytest.raises(UsageError, match="no Docker context 'near'"):
+        DockerSdk.connect()
