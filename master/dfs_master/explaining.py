@@ -87,7 +87,7 @@ def about_chunks(chunks: Sequence[ChunkSeen], scenery: Scenery) -> list[str]:
 
 def about_node(node: KnownNode, chunks: int, size: int, needed: int, scenery: Scenery) -> list[str]:
     """A node: its state and why, what it holds, and what would lack a copy without it (`needed` chunks)."""
-    holds = f"It holds {chunks} verified copies of chunks, {size_text(size)}."
+    holds = f"On record are {chunks} verified copies there, {size_text(size)}."
     if needed:
         stop = f"{needed} chunks would have too few copies without it: it is not safe to lose."
     else:

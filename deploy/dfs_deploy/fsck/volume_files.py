@@ -65,7 +65,9 @@ def copies(volume: Path, *, read_data: bool) -> Iterator[FoundCopy]:
 
     Without `read_data` only headers and lengths are looked at.
     """
-    for directory in sorted((volume / "chunks").iterdir()):
+    chunks = volume / "chunks"
+    # A volume whose chunks are gone altogether is one that has lost them all.
+    for directory in sorted(chunks.iterdir()) if chunks.is_dir() else ():
         if not directory.is_dir():
             continue
         for path in sorted(directory.iterdir()):

@@ -71,6 +71,12 @@ def test_unfinished_chunks_and_foreign_files_are_no_copies(volume: Path) -> None
     assert len(list(copies(volume, read_data=False))) == len(SIZES)
 
 
+def test_a_volume_without_its_chunks_has_lost_them_all(volume: Path) -> None:
+    """It is still that volume: nothing on it can be hoped for."""
+    (volume / "chunks").rename(volume / "gone")
+    assert list(copies(volume, read_data=False)) == []
+
+
 def test_the_program_prints_what_the_parser_reads(volume: Path) -> None:
     """As it is run over a volume that is elsewhere."""
     command = [sys.executable, "-m", "dfs_deploy.fsck.scan", str(volume), "--data"]
