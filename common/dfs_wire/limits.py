@@ -81,6 +81,9 @@ SUSPECT_SECONDS = 15.0
 DEAD_SECONDS = 120.0
 #: A node that announced its stop (a reboot, an upgrade) is given this long to come back.
 LEFT_SECONDS = 1_800.0
+#: A node in maintenance is given this long where nobody says how long, and at most so long.
+MAINTENANCE_SECONDS = 4 * 3_600
+MAINTENANCE_SECONDS_MAX = 7 * 86_400
 #: A node that heard nothing from its master for this long takes no tickets: it no longer knows the time.
 NODE_BLIND_SECONDS = 300.0
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from dfs_master.cluster import Cluster
 from dfs_master.copy_desk import CopyDesk
+from dfs_master.rebalancer import Rebalancer
 from dfs_master.repairer import Repairer
 from dfs_wire import messages as m
 
@@ -14,6 +15,8 @@ class Healing:
     def __init__(self, cluster: Cluster, wake: Callable[[], None] = lambda: None) -> None:
         self.desk = CopyDesk(cluster, wake)
         self.repairer = Repairer(cluster, self.desk)
+        self.rebalancer = Rebalancer(cluster, self.desk)
+        self._cluster = cluster
 
     def heard(self, node_id: int, findings: list[m.Finding]) -> None:
         """A node told of its copies, and that is on record."""
@@ -22,3 +25,7 @@ class Healing:
     def step(self) -> None:
         """A round."""
         self.repairer.step()
+        repair = self.repairer
+        self.rebalancer.step(
+            may_work=repair.is_idle and not repair.view.failures and not self._cluster.safe_mode.active
+        )

@@ -15,10 +15,12 @@ from dfs_master.handlers.download import DownloadHandlers
 from dfs_master.handlers.draining import DrainHandlers
 from dfs_master.handlers.explain import ExplainHandlers
 from dfs_master.handlers.fencing import FenceHandlers
+from dfs_master.handlers.healing import HealingHandlers
 from dfs_master.handlers.inventory import InventoryHandlers
 from dfs_master.handlers.nodes import NodeHandlers
 from dfs_master.handlers.operators import OperatorHandlers
 from dfs_master.handlers.settings import SettingHandlers
+from dfs_master.handlers.space import SpaceHandlers
 from dfs_master.handlers.tree import TreeHandlers
 from dfs_master.handlers.upload import UploadHandlers
 from dfs_master.healing import Healing
@@ -58,9 +60,12 @@ class MasterService:
         nodes, operators = NodeHandlers(cluster, healing.heard), OperatorHandlers(cluster)
         draining, settings = DrainHandlers(cluster), SettingHandlers(cluster)
         batches = BatchHandlers(cluster, download.replicas)
+        healers = HealingHandlers(cluster, healing)
         self._inline: dict[type[m.Header], Handler] = {
             m.Hello: self._hello,
             m.Ping: operators.ping,
+            m.RepairStatus: healers.status,
+            m.ForceRepair: healers.force,
             m.Space: operators.space,
             m.ReportFinding: operators.report_finding,
             m.ListSettings: settings.list,
@@ -68,6 +73,7 @@ class MasterService:
         self._workers: dict[type[m.Header], Handler] = {
             m.DiskUsage: tree.disk_usage,
             m.Status: operators.status,
+            m.SpaceDetail: SpaceHandlers(cluster).detail,
             m.Inventory: InventoryHandlers(cluster).inventory,
             m.DrainProgress: draining.progress,
             m.Explain: ExplainHandlers(cluster, healing).explain,
@@ -96,6 +102,8 @@ class MasterService:
             m.Register: nodes.register,
             m.Heartbeat: nodes.heartbeat,
             m.DrainNode: draining.drain,
+            m.SetMaintenance: healers.maintenance,
+            m.PauseRebalance: healers.pause,
             m.RemoveNode: draining.remove,
             m.SetSetting: settings.set,
             m.AcceptDatabase: self._fence.accept,

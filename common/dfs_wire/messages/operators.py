@@ -59,6 +59,45 @@ class ExplainReply(Header, frozen=True, kw_only=True):
     survives: int
 
 
+class SpaceDetail(Header, frozen=True, kw_only=True):
+    """What are the bytes on each volume there for? Reply body: list of `NodeSpace`."""
+
+
+class SpaceDetailReply(Header, frozen=True, kw_only=True):
+    """Over the volumes that serve; those that share a file system are counted once. `first_free_at_ms`: when the first
+    of the bytes that wait are free, 0 where none wait.
+    """
+
+    capacity_bytes: int
+    used_bytes: int
+    free_bytes: int
+    first_free_at_ms: int
+    time_ms: int
+
+
+class NodeSpace(Item, frozen=True):
+    """One volume. `used_bytes` is what its chunk files take; what no other field accounts for is on no record yet."""
+
+    node_id: int
+    name: str
+    state: str
+    filesystem_id: str
+    capacity_bytes: int
+    used_bytes: int
+    #: Good copies that versions need.
+    live_bytes: int
+    #: Copies beyond those wanted, and bad ones.
+    surplus_bytes: int
+    #: Removed or replaced: deleted when its grace is over.
+    waiting_bytes: int
+    #: Files that nobody knows of, by the last inventory; -1 before the first.
+    orphan_bytes: int
+    #: Kept free of uploads.
+    reserve_bytes: int
+    #: Free for uploads.
+    free_bytes: int
+
+
 class DrainNode(Header, frozen=True, kw_only=True):
     """Put no new data on a node and move its copies to others; or, with `cancel`, stop that."""
 

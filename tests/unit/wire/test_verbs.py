@@ -20,8 +20,9 @@ ALLOWED = {
     **{name: {Role.ADMIN} for name in ("AcceptDatabase", "ReportFinding")},
     "Register": {Role.JOIN, Role.NODE},
     "Heartbeat": {Role.NODE},
+    **{name: {Role.ADMIN} for name in ("RepairStatus", "ForceRepair", "SetMaintenance", "PauseRebalance")},
     **{name: {Role.ADMIN} for name in ("Status", "DrainNode", "DrainProgress", "RemoveNode")},
-    **{name: {Role.ADMIN} for name in ("ListSettings", "SetSetting", "Explain")},
+    **{name: {Role.ADMIN} for name in ("ListSettings", "SetSetting", "Explain", "SpaceDetail")},
 }
 USERS = {Role.CLIENT, Role.ADMIN}
 
