@@ -79,6 +79,8 @@ def header_bytes_for(length: int) -> int:
 
 
 HEADER_BYTES_MAX = header_bytes_for(CHUNK_BYTES_MAX)
+#: What is read to look at a header: with it comes the data of the smallest chunks.
+_START_BYTES = max(HEADER_BYTES_MAX, 3 * PAGE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,16 @@ def read_header(disk: Disk, descriptor: int, digest: bytes) -> ChunkHeader:
     Raises:
         ChunkCorruptError: bad, or unreadable.
     """
-    buffer = memoryview(bytearray(HEADER_BYTES_MAX))
+    return read_start(disk, descriptor, digest)[0]
+
+
+def read_start(disk: Disk, descriptor: int, digest: bytes) -> tuple[ChunkHeader, memoryview]:
+    """As `read_header`, with the data that came along: all of a small chunk's.
+
+    Raises:
+        ChunkCorruptError: bad, or unreadable.
+    """
+    buffer = memoryview(bytearray(_START_BYTES))
     try:
         filled = disk.pread_into(descriptor, buffer, 0)
         file_bytes = os.fstat(descriptor).st_size
@@ -155,7 +166,7 @@ def read_header(disk: Disk, descriptor: int, digest: bytes) -> ChunkHeader:
     if file_bytes != header.file_bytes:
         damage = Damage.TRUNCATED if file_bytes < header.file_bytes else Damage.EXTENDED
         raise damaged(digest, damage, f"{file_bytes} bytes instead of {header.file_bytes}")
-    return header
+    return header, buffer[header.data_offset : filled]
 
 
 def check_data(disk: Disk, descriptor: int, header: ChunkHeader) -> None:

@@ -11,8 +11,10 @@ from dfs_node.disk import Disk
 class OpenChunkFile:
     """The `OpenChunk` of a chunk file whose header is in order. Used by one thread; owns the descriptor."""
 
-    def __init__(self, disk: Disk, descriptor: int, header: ChunkHeader) -> None:
+    def __init__(self, disk: Disk, descriptor: int, header: ChunkHeader, ahead: memoryview) -> None:
+        """`ahead` is the beginning of the data, as much of it as came with the header."""
         self._disk = disk
+        self._ahead = ahead
         self._descriptor: int | None = descriptor
         self._header = header
         self.size = header.length
@@ -43,6 +45,8 @@ class OpenChunkFile:
 
     def read(self, offset: int, length: int) -> bytes:
         """Read from the file; the bytes are not checked here, the reader has their CRCs."""
+        if offset + length <= len(self._ahead):
+            return bytes(self._ahead[offset : offset + length])
         buffer = bytearray(min(length, max(0, self.size - offset)))
         try:
             filled = self._disk.pread_into(self.fileno(), memoryview(buffer), self.file_offset + offset)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from dfs_node.chunk_file import ChunkHeader, Damage, damaged, digest_from_name, header_bytes_for, read_header, verify
+from dfs_node.chunk_file import ChunkHeader, Damage, damaged, digest_from_name, header_bytes_for, read_start, verify
 from dfs_node.disk import Disk, Space, SystemDisk
 from dfs_node.disk_reader import OpenChunkFile
 from dfs_node.disk_writers import KnownChunkWriter, NewChunkWriter
@@ -83,7 +83,7 @@ class DiskVolume:
         """Open the file and check its header."""
         descriptor = self._open(digest)
         try:
-            return OpenChunkFile(self._disk, descriptor, read_header(self._disk, descriptor, digest))
+            return OpenChunkFile(self._disk, descriptor, *read_start(self._disk, descriptor, digest))
         except BaseException:
             os.close(descriptor)
             raise
