@@ -88,7 +88,7 @@ _LOST_IDS = (
 def _with_good(ids: Select[int]) -> Statement:
     """Chunks with the nodes of their good replicas, a row each; without any there is one row without a node."""
     return Statement(
-        select(Chunk.id, Chunk.digest, Chunk.copies_wanted, Replica.node_id)
+        select(Chunk.id, Chunk.digest, Chunk.size, Chunk.copies_wanted, Replica.node_id)
         .outerjoin(Replica, and_(Replica.chunk_id == Chunk.id, Replica.state == ReplicaState.GOOD))
         .where(Chunk.id.in_(ids))
         .order_by(Chunk.id)
@@ -104,6 +104,7 @@ class TrimCandidate(NamedTuple):
 
     id: int
     digest: bytes
+    size: int
     copies_wanted: int
     good: frozenset[int]
 
@@ -158,8 +159,8 @@ def lost(cursor: DBAPICursor, node_id: int, after: int, limit: int) -> list[Trim
 
 
 def _grouped(rows: list[Row]) -> Iterator[TrimCandidate]:
-    for (chunk_id, digest, wanted), group in groupby(rows, itemgetter(slice(3))):
-        yield TrimCandidate(chunk_id, digest, wanted, frozenset(row[3] for row in group if row[3] is not None))
+    for (chunk_id, digest, size, wanted), group in groupby(rows, itemgetter(slice(4))):
+        yield TrimCandidate(chunk_id, digest, size, wanted, frozenset(row[4] for row in group if row[4] is not None))
 
 
 def deleted_before(cursor: DBAPICursor, node_id: int, before_ms: int, limit: int) -> list[bytes]:

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from dfs_master.catalog import (
     collect_rows,
+    collect_space,
     reader_batches,
     reader_below,
     reader_chunks,
@@ -19,6 +20,7 @@ from dfs_master.catalog import (
     reader_usage,
 )
 from dfs_master.catalog.collect_rows import ToDelete, TrimCandidate
+from dfs_master.catalog.collect_space import SpaceSummary
 from dfs_master.catalog.engine import connect_raw
 from dfs_master.catalog.reader_chunks import KnownChunk, OpenVersion
 from dfs_master.catalog.reader_cluster import Counts
@@ -263,6 +265,11 @@ class Reader:
         """The next chunks by id behind `after` of which the node's copy is bad or missing."""
         with self.snapshot():
             return collect_rows.lost(self._cursor, node_id, after, limit)
+
+    def space_summary(self) -> SpaceSummary:
+        """What the bytes on record are there for. Reads every replica once."""
+        with self.snapshot():
+            return collect_space.summary(self._cursor)
 
     # -- cluster -----------------------------------------------------------------------------------------------
 
