@@ -152,7 +152,7 @@ class MasterClient:
     def call(self, request: m.Header, reply: type[R], body: bytes = b"") -> Answer[R]:
         """Ask until there is an answer. The request is encoded once: a mutation keeps its id."""
         deadline = None if self._hello else Deadline(self._clock, self._connect_seconds)
-        backoff = Backoff(self._clock, self._random)
+        backoff: Backoff | None = None
         while True:
             try:
                 return self._try_once(request, reply, body)
@@ -164,6 +164,7 @@ class MasterClient:
                 if deadline.passed():
                     raise self._given_up(error) from error
                 logger.info("the master does not answer, trying again: %s", error)
+                backoff = backoff or Backoff(self._clock, self._random)
                 backoff.pause(seconds_max=deadline.remaining())
 
     def _try_once(self, request: m.Header, reply: type[R], body: bytes) -> Answer[R]:

@@ -36,9 +36,12 @@ class ChannelPool:
         """A channel that the caller must give back; see `channel`."""
         return self._take(address) or self._dialer.dial(address, self._hello_for(address))
 
-    def give_back(self, address: str, channel: Channel) -> None:
-        """Take a channel back; a broken one is closed."""
-        keep = channel.usable()
+    def give_back(self, address: str, channel: Channel, *, sound: bool = False) -> None:
+        """Take a channel back; a broken one is closed.
+
+        `sound`: its last request ended well, so that a look at it can wait until it is lent again.
+        """
+        keep = sound or channel.usable()
         with self._lock:
             keep = keep and not self._closed and len(self._idle[address]) < self._idle_max
             if keep:
@@ -92,5 +95,5 @@ class Loan:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._channel is not None:
-            self._pool.give_back(self._address, self._channel)
+            self._pool.give_back(self._address, self._channel, sound=kind is None)
             self._channel = None

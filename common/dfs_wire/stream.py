@@ -8,6 +8,9 @@ from dfs_wire.limits import HEADER_BYTES_MAX, LIST_BODY_BYTES_MAX
 from dfs_wire.messages import Header
 from dfs_wire.transport import Transport
 
+#: A list body up to this size is copied into one piece with its head.
+_COPIED_BYTES_MAX = 16 * 1024
+
 
 class FrameStream:
     """Both directions of one connection. Used by one thread at a time.
@@ -40,13 +43,14 @@ class FrameStream:
         """
         if not self._need(FIXED_BYTES, may_end=True):
             return None
-        fixed = bytes(self._ahead[self._start : self._start + FIXED_BYTES])
-        head = frame.decode_head(fixed, header_bytes_max=self.header_bytes_max)
-        self._need(FIXED_BYTES + head.header_bytes)
-        begin = self._start + FIXED_BYTES
-        header = bytes(self._ahead[begin : begin + head.header_bytes])
-        self._start = begin + head.header_bytes
-        frame.check_header(fixed, header, head)
+        head = frame.decode_head(self._ahead, self._start, header_bytes_max=self.header_bytes_max)
+        size = FIXED_BYTES + head.header_bytes
+        if self._end - self._start < size:
+            self._need(size)
+        start, end = self._start, self._start + size
+        header = bytes(self._ahead[start + FIXED_BYTES : end])
+        frame.check_header(self._ahead[start : start + FIXED_BYTES], header, head)
+        self._start = end
         self.body_left = head.body_bytes
         return head, header
 
@@ -61,6 +65,8 @@ class FrameStream:
             return b""
         if head.body_bytes > LIST_BODY_BYTES_MAX:
             raise TooLargeError(f"a list of {head.body_bytes} bytes is over the limit of {LIST_BODY_BYTES_MAX}")
+        if head.body_bytes <= self._end - self._start:
+            return self._take_list(head)
         body = bytearray(head.body_bytes)
         view = memoryview(body)
         filled = 0
@@ -68,6 +74,14 @@ class FrameStream:
             filled += self.read_body_into(view[filled:])
         frame.check_body(view, head)
         return bytes(body)
+
+    def _take_list(self, head: FrameHead) -> bytes:
+        """A list body that came together with its head."""
+        end = self._start + head.body_bytes
+        body = bytes(self._ahead[self._start : end])
+        self._start, self.body_left = end, 0
+        frame.check_body(body, head)
+        return body
 
     def read_body_into(self, buffer: memoryview) -> int:
         """Some bytes of the body of the frame just begun; 0 at its end.
@@ -92,6 +106,9 @@ class FrameStream:
     def send(self, kind: Kind, verb: int, request: int, header: Header, body: bytes = b"") -> None:
         """Send a frame with a list body, or with none."""
         encoded = encode(header)
+        if len(body) <= _COPIED_BYTES_MAX:
+            self.transport.send(frame.encode_frame(kind, verb, request, encoded, body))
+            return
         checksum = frame.body_checksum(body)
         self.transport.send(frame.encode_head(kind, verb, request, encoded, len(body), checksum), encoded, body)
 

@@ -102,7 +102,9 @@ class Transport:
         """
         try:
             self._tell(1, socket.SO_SNDTIMEO)
-            if sum(map(len, parts)) <= 64 * 1024:
+            if len(parts) == 1:
+                self._socket.sendall(parts[0])
+            elif sum(map(len, parts)) <= 64 * 1024:
                 self._socket.sendall(b"".join(parts))
             else:
                 for part in parts:
