@@ -42,7 +42,7 @@ from dfs_client.types import (
 from dfs_runtime.clock import Clock, SystemClock
 from dfs_runtime.home import dfs_home
 from dfs_wire.channel import Dialer
-from dfs_wire.errors import NotAllowedError, UsageError
+from dfs_wire.errors import DfsError, NotAllowedError, UsageError
 from dfs_wire.limits import CONNECT_SECONDS, RETRY_SECONDS
 from dfs_wire.messages import (
     EXPECT_ABSENT,
@@ -305,6 +305,10 @@ class Dfs:
         """
         return tree.stat_path(self._master, canonical(path), chunks=chunks)
 
+    def stat_many(self, paths: Sequence[str]) -> Iterator[Entry | DfsError]:
+        """The entry at each path, or the error that `stat` would raise, in order; a thousand in one round trip."""
+        return tree.stat_many(self._master, [canonical(path) for path in paths])
+
     def exists(self, path: str) -> bool:
         """Whether a file or directory has this name."""
         return tree.exists(self._master, canonical(path))
@@ -323,7 +327,7 @@ class Dfs:
         Raises:
             NotFoundError: it does not exist.
         """
-        return tree.walk(self._master, canonical(path), copies=copies)
+        return tree.walk(self._master, canonical(path), copies=copies, executor=self._executor)
 
     def make_directory(self, path: str, *, parents: bool = False, exist_ok: bool = False) -> None:
         """Make a directory, as `pathlib.Path.mkdir` does.

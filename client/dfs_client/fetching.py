@@ -3,11 +3,10 @@
 import logging
 import random
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from dfs_client.backoff import Backoff, Cancellation
 from dfs_client.master import MasterClient
-from dfs_client.opened import OpenedVersion
 from dfs_client.transfer import NodeClient, Sink
 from dfs_runtime.clock import Clock, Deadline
 from dfs_wire.errors import (
@@ -30,6 +29,25 @@ T = TypeVar("T")
 Try = Callable[[str, ReadTicket], T]
 
 
+class Opened(Protocol):
+    """Something that was opened and is read by extents. Implementations are safe to use from several threads."""
+
+    #: What errors call it.
+    path: str
+
+    def extent_at(self, start: int) -> OpenExtent:
+        """The extent that holds the byte `start`, with fresh tickets."""
+        ...
+
+    def ticketed_extent_at(self, start: int) -> tuple[OpenExtent, int]:
+        """The same, and when its tickets end in the master's time."""
+        ...
+
+    def renew(self, start: int) -> None:
+        """Ask for other tickets and the copies as they are now."""
+        ...
+
+
 class ChunkFetcher:
     """Reads extents of an opened version. Safe to use from several threads."""
 
@@ -39,7 +57,7 @@ class ChunkFetcher:
         self._clock = clock
         self._random = randomness
 
-    def fetch_extent(self, opened: OpenedVersion, start: int, sink: Sink, cancellation: Cancellation) -> OpenExtent:
+    def fetch_extent(self, opened: Opened, start: int, sink: Sink, cancellation: Cancellation) -> OpenExtent:
         """Hand the whole extent that begins at `start` to `sink`, by offsets within the extent.
 
         What a bad copy gave is overwritten by the next one's bytes: only on return they are right.
@@ -59,7 +77,7 @@ class ChunkFetcher:
         self._from_any_copy(opened, start, attempt)
         return extent
 
-    def fetch_range(self, opened: OpenedVersion, start: int, length: int, cancellation: Cancellation) -> bytes:
+    def fetch_range(self, opened: Opened, start: int, length: int, cancellation: Cancellation) -> bytes:
         """Bytes of the file from `start`, as many as lie in one extent and at most `length`.
 
         Raises:
@@ -76,7 +94,7 @@ class ChunkFetcher:
 
         return self._from_any_copy(opened, start, attempt)
 
-    def _from_any_copy(self, opened: OpenedVersion, start: int, attempt: Try[T]) -> T:
+    def _from_any_copy(self, opened: Opened, start: int, attempt: Try[T]) -> T:
         """Try the copies, best first, and then again with fresh tickets, until patience ends."""
         backoff = Backoff(self._clock, self._random)
         deadline: Deadline | None = None

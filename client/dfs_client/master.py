@@ -10,7 +10,7 @@ from dfs_client.backoff import Backoff
 from dfs_runtime.clock import Clock, Deadline
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
-from dfs_wire.codec import encode_list
+from dfs_wire.codec import decode, encode_list
 from dfs_wire.errors import (
     BusyError,
     ConnectFailedError,
@@ -101,6 +101,11 @@ class MasterClient:
         answer = self.call(request, m.OpenReply)
         return answer.header, answer.items(list[m.OpenExtent])
 
+    def open_many(self, wanted: Sequence[m.FileWanted]) -> tuple[m.OpenManyReply, m.OpenedFiles]:
+        """Small files, each opened or with its own error, in order."""
+        answer = self.call(m.OpenMany(), m.OpenManyReply, encode_list(list(wanted)))
+        return answer.header, decode(answer.body, m.OpenedFiles)
+
     def report_copy(self, ticket: m.ReadTicket, finding: str) -> None:
         """Tell of a bad copy. This helps the next reader; that it fails must not hinder this one."""
         try:
@@ -115,9 +120,15 @@ class MasterClient:
         answer = self.call(m.Stat(path=path, chunks=chunks), m.StatReply)
         return answer.header, answer.items(list[m.ChunkInfo]) if answer.body else []
 
-    def list_page(self, path: str, *, after: str = "", copies: bool = False) -> tuple[list[m.Entry], bool]:
-        """The entries of a directory behind the name `after`, and whether there are more."""
-        answer = self.call(m.List(path=path, after=after, copies=copies), m.ListReply)
+    def stat_many(self, paths: Sequence[str]) -> list[m.FoundEntry]:
+        """What each path names, or its own error, in order."""
+        return self.call(m.StatMany(), m.StatManyReply, encode_list(list(paths))).items(list[m.FoundEntry])
+
+    def list_page(
+        self, path: str, *, after: str = "", copies: bool = False, recursive: bool = False
+    ) -> tuple[list[m.Entry], bool]:
+        """The entries of a directory behind the name `after`, and whether there are more; `recursive`: of its tree."""
+        answer = self.call(m.List(path=path, after=after, copies=copies, recursive=recursive), m.ListReply)
         return answer.items(list[m.Entry]), answer.header.more
 
     def make_directories(self, specs: Sequence[m.DirectorySpec], *, exist_ok: bool) -> list[m.Outcome]:

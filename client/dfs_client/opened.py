@@ -125,12 +125,15 @@ class OpenedVersion:
                     raise
                 self._window_bytes //= 2
                 self._windows.clear()
-        lifetime = (reply.expires_at_ms - reply.time_ms) / 1000
-        margin = min(RENEW_SECONDS, lifetime / 4)
-        window = _Window(
-            reply, extents, [extent.start for extent in extents], self._clock.monotonic() + lifetime - margin
-        )
+        fresh = fresh_until(self._clock, reply.expires_at_ms, reply.time_ms)
+        window = _Window(reply, extents, [extent.start for extent in extents], fresh)
         while len(self._windows) >= WINDOWS_MAX:
             del self._windows[next(iter(self._windows))]
         self._windows[number] = window
         return window
+
+
+def fresh_until(clock: Clock, expires_at_ms: int, time_ms: int) -> float:
+    """Until when tickets are used that end at `expires_at_ms`, where it is `time_ms` now: in monotonic seconds."""
+    lifetime = (expires_at_ms - time_ms) / 1000
+    return clock.monotonic() + lifetime - min(RENEW_SECONDS, lifetime / 4)

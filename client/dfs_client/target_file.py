@@ -13,7 +13,7 @@ from dfs_runtime.files import temporary_name
 from dfs_wire.errors import AlreadyExistsError, WrongKindError
 
 #: A file system that cannot do a thing says so with one of these.
-_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EMLINK, errno.EXDEV})
+UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EMLINK, errno.EXDEV})
 
 
 class TargetFile:
@@ -65,7 +65,7 @@ class TargetFile:
             try:
                 os.posix_fallocate(self._file.fileno(), 0, size)
             except OSError as error:
-                if error.errno not in _UNSUPPORTED:
+                if error.errno not in UNSUPPORTED:
                     raise
 
     def write_at(self, offset: int, data: memoryview) -> None:
@@ -96,7 +96,7 @@ class TargetFile:
         try:
             os.link(self._temporary, self.target)
         except OSError as error:
-            if error.errno in _UNSUPPORTED:
+            if error.errno in UNSUPPORTED:
                 return False
             raise
         return True

@@ -1,10 +1,13 @@
 """The tree of names: everything that moves no content."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
+from dfs_client.executors import Executor
 from dfs_client.master import MasterClient, outcome_error
 from dfs_client.types import FileStat
-from dfs_wire.errors import NotFoundError
+from dfs_wire.errors import DfsError, NotFoundError, error_from_wire
+from dfs_wire.limits import BATCH_PATHS_MAX
 from dfs_wire.messages import DirectorySpec, Entry, EntryKind
 
 #: Directories in one request: their paths may be 4 KiB each, and a list has at most 8 MiB.
@@ -40,25 +43,29 @@ def list_directory(master: MasterClient, path: str, *, copies: bool) -> Iterator
         after = entries[-1].path.rpartition("/")[2]
 
 
-def walk(master: MasterClient, path: str, *, copies: bool) -> Iterator[Entry]:
-    """All entries below a directory, parents first; a directory that vanishes meanwhile is left out."""
-    waiting = [list_directory(master, path, copies=copies)]
-    while waiting:
-        entry = next(waiting[-1], None)
-        if entry is None:
-            waiting.pop()
-            continue
-        yield entry
-        if entry.kind is EntryKind.DIRECTORY:
-            waiting.append(_unless_gone(list_directory(master, entry.path, copies=copies)))
+def walk(master: MasterClient, path: str, *, copies: bool, executor: Executor) -> Iterator[Entry]:
+    """All entries below a directory, parents first; a file lists itself.
 
+    One round trip brings a page, however many directories it spans, and the next page is fetched while one is used.
+    """
+    prefix = path.rstrip("/") + "/"
 
-def _unless_gone(entries: Iterator[Entry]) -> Iterator[Entry]:
-    """Somebody may remove a directory between its parent's page and its own."""
-    try:
+    def fetch(after: str) -> tuple[list[Entry], bool]:
+        return master.list_page(path, after=after, copies=copies, recursive=True)
+
+    entries, more = fetch("")
+    while more and entries:
+        following = executor.submit(partial(fetch, entries[-1].path.removeprefix(prefix)))
         yield from entries
-    except NotFoundError:
-        return
+        entries, more = following.result()
+    yield from entries
+
+
+def stat_many(master: MasterClient, paths: Sequence[str]) -> Iterator[Entry | DfsError]:
+    """What each path names, or why there is nothing to say of it, in order."""
+    for start in range(0, len(paths), BATCH_PATHS_MAX):
+        for found in master.stat_many(paths[start : start + BATCH_PATHS_MAX]):
+            yield found.entry or error_from_wire(found.code, found.message, {})
 
 
 def make_directory(master: MasterClient, path: str, *, parents: bool, exist_ok: bool, mtime_ns: int) -> None:

@@ -16,10 +16,11 @@ from dfs_wire.errors import (
     NotEmptyError,
     NotFoundError,
     TooFewNodesError,
+    TooLargeError,
     VersionGoneError,
     WrongKindError,
 )
-from dfs_wire.limits import TICKET_SECONDS
+from dfs_wire.limits import BATCH_EXTENTS_MAX, TICKET_SECONDS
 
 CLUSTER_ID = "fake"
 
@@ -75,6 +76,8 @@ class FakeMaster:
             m.Plan: self._plan,
             m.Commit: self._commit,
             m.Open: self._open,
+            m.OpenMany: self._open_many,
+            m.StatMany: self._stat_many,
             m.ReportCopy: self._report_copy,
             m.Stat: self._stat,
             m.List: self._list,
@@ -193,6 +196,31 @@ class FakeMaster:
         )
         return Answer(reply, encode(extents))
 
+    def _open_many(self, _request: m.OpenMany, body: bytes) -> Answer[m.OpenManyReply]:
+        now = self.clock.wall_ms()
+        expires = now + TICKET_SECONDS * 1000
+        files: list[m.OpenedFile] = []
+        chunks: dict[bytes, m.OpenedChunk] = {}
+        for wanted in decode(body, list[m.FileWanted]):
+            try:
+                files.append(self._open_one(wanted, chunks, expires))
+            except DfsError as error:
+                files.append(m.OpenedFile(0, 0, b"", 0, 0, [], error.code, error.message))
+        return Answer(
+            m.OpenManyReply(expires_at_ms=expires, time_ms=now), encode(m.OpenedFiles(files, list(chunks.values())))
+        )
+
+    def _open_one(self, wanted: m.FileWanted, chunks: dict[bytes, m.OpenedChunk], expires: int) -> m.OpenedFile:
+        answer = self._open(m.Open(path=wanted.path, version=wanted.version), b"")
+        extents = []
+        for each in decode(answer.body, list[m.OpenExtent]):
+            chunks.setdefault(each.digest, m.OpenedChunk(each.digest, each.chunk_size, each.replicas))
+            extents.append(m.SharedExtent(list(chunks).index(each.digest), each.offset, each.length))
+        if len(extents) > BATCH_EXTENTS_MAX:
+            raise TooLargeError("too many extents")
+        reply = answer.header
+        return m.OpenedFile(reply.version, reply.size, reply.digest, reply.mtime_ns, reply.mode, extents)
+
     def _report_copy(self, request: m.ReportCopy, _body: bytes) -> Answer[m.Done]:
         self.reports.append(request)
         return Answer(m.Done())
@@ -222,17 +250,29 @@ class FakeMaster:
         reply = m.StatReply(entry=self.entry(request.path), copies_wanted=self.copies_for(request.path))
         return Answer(reply, encode([]) if request.chunks else b"")
 
+    def _stat_many(self, _request: m.StatMany, body: bytes) -> Answer[m.StatManyReply]:
+        found = []
+        for path in decode(body, list[str]):
+            try:
+                found.append(m.FoundEntry(self.entry(path)))
+            except DfsError as error:
+                found.append(m.FoundEntry(None, error.code, error.message))
+        return Answer(m.StatManyReply(), encode(found))
+
     def _list(self, request: m.List, _body: bytes) -> Answer[m.ListReply]:
         entry = self.entry(request.path)
         if entry.kind is m.EntryKind.FILE:
             return Answer(m.ListReply(), encode([entry]))
         prefix = request.path.rstrip("/") + "/"
         names = sorted(
-            path.removeprefix(prefix)
-            for path in {*self.files, *self.directories}
-            if path.startswith(prefix) and "/" not in path.removeprefix(prefix)
+            (
+                path.removeprefix(prefix)
+                for path in {*self.files, *self.directories}
+                if path.startswith(prefix) and (request.recursive or "/" not in path.removeprefix(prefix))
+            ),
+            key=lambda name: name.split("/"),
         )
-        behind = [name for name in names if name > request.after]
+        behind = [name for name in names if name.split("/") > request.after.split("/")]
         page = behind[: min(request.limit, self.page_entries)]
         return Answer(m.ListReply(more=len(page) < len(behind)), encode([self.entry(prefix + name) for name in page]))
 

@@ -1,6 +1,7 @@
 """Cuts, buffers, executors, the master's patience, the tree, and local errors."""
 
 import errno
+import io
 import subprocess
 import sys
 import threading
@@ -36,7 +37,7 @@ from dfs_wire.limits import (
     GIB,
     MIB,
 )
-from dfs_wire.messages import DirectorySpec, EntryKind, MakeDirectories, Role, Stat
+from dfs_wire.messages import DirectorySpec, EntryKind, List, MakeDirectories, Role, Stat, StatMany
 
 
 class TestChunking:
@@ -207,15 +208,28 @@ class TestTree:
         assert [entry.path for entry in dfs.list("/d/file/")] == ["/d/file"]
 
     def test_walk_gives_parents_first(self, cluster: FakeCluster, dfs: Dfs) -> None:
-        """A directory that vanishes meanwhile is left out."""
+        """A page spans directories; what vanishes behind it is left out, and the walk goes on."""
         for path in ("/a/b/c", "/a/x", "/z"):
             with dfs.open(path, "wb"):
                 pass
         assert [entry.path for entry in dfs.walk("/")] == ["/a", "/a/b", "/a/b/c", "/a/x", "/z"]
+        assert len(cluster.sent(List)) == 1
+        cluster.page_entries = 1
         walk = dfs.walk("/")
         assert next(walk).path == "/a"
         dfs.remove("/a", recursive=True)
-        assert [entry.path for entry in walk] == ["/z"]
+        assert [entry.path for entry in walk] == ["/a/b", "/z"], "one page was fetched ahead"
+
+    def test_many_stats_are_few_round_trips(self, cluster: FakeCluster, dfs: Dfs) -> None:
+        """Each path has its own answer, in order; what is not there is an error among the others."""
+        dfs.upload(io.BytesIO(b"x"), "/d/f")
+        found = list(dfs.stat_many(["/d/f", "/none", "d", *["/d/f"] * 1_000]))
+        assert found[0] == found[3] == dfs.stat("/d/f").entry
+        assert isinstance(found[1], NotFoundError)
+        assert found[2] == dfs.stat("/d").entry
+        assert (len(found), len(cluster.sent(StatMany))) == (1_003, 2)
+        with pytest.raises(UsageError):
+            dfs.stat_many(["/a/../b"])
         with pytest.raises(NotFoundError):
             list(dfs.walk("/a"))
 
