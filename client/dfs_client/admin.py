@@ -89,6 +89,14 @@ class Admin:
             answer = master.call(m.Explain(subject=subject), m.ExplainReply)
             return answer.header, answer.items(list[str])
 
+    # -- space -------------------------------------------------------------------------------------------------
+
+    def space_detail(self) -> tuple[m.SpaceDetailReply, list[m.NodeSpace]]:
+        """What the bytes on each volume are there for."""
+        with self._as_admin() as master:
+            answer = master.call(m.SpaceDetail(), m.SpaceDetailReply)
+            return answer.header, answer.items(list[m.NodeSpace])
+
     # -- settings ----------------------------------------------------------------------------------------------
 
     def settings(self) -> list[m.SettingItem]:

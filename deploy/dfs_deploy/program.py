@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scale": ("scale", "scale"),
     "destroy": ("destroy", "destroy"),
     "node": ("node", "node"),
+    "df": ("df", "df"),
     "explain": ("explain", "explain"),
     "fsck": ("fsck", "fsck"),
     "settings": ("settings", "settings"),
