@@ -4,6 +4,8 @@ import gc
 import sys
 from typing import NoReturn
 
+from dfs_runtime.imports import uncollected
+
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code.
@@ -11,14 +13,10 @@ def main() -> NoReturn:
     Ctrl-C may come while modules are still being imported, or a second time while the first is dealt with; it is
     one sentence then too. That is why the imports stand in here.
     """
-    # What is imported stays until the end: to look through it for garbage, while it comes and when the interpreter
-    # ends, would be a fifth of a short command's time.
-    gc.disable()
     try:
-        from dfs_client.program import run_program
+        with uncollected():
+            from dfs_client.program import run_program
 
-        gc.freeze()
-        gc.enable()
         code = run_program(sys.argv[1:])
     except KeyboardInterrupt:
         from dfs_client.output import Output
@@ -27,6 +25,7 @@ def main() -> NoReturn:
         interrupted = InterruptedByUserError("interrupted")
         Output(program="dfs-client").error(interrupted)
         code = interrupted.exit_code
+    # Nor is there anything to look for when the interpreter ends.
     gc.freeze()
     sys.exit(code)
 

@@ -5,6 +5,8 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+from dfs_runtime.imports import uncollected
+
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
@@ -19,7 +21,8 @@ def main() -> NoReturn:
     try:
         signal.signal(signal.SIGTERM, _interrupt)
         signal.signal(signal.SIGHUP, _interrupt)
-        from dfs_deploy.program import run_program
+        with uncollected():
+            from dfs_deploy.program import run_program
 
         code = run_program(sys.argv[1:])
     except KeyboardInterrupt:

@@ -296,10 +296,7 @@ def plan_shrink(wanted: ClusterSpec, existing: ClusterSpec, found: Found) -> Ste
     """
     leaving = tuple(node for node in existing.nodes if node not in wanted.nodes)
     names = tuple(node.name for node in leaving)
-    steps: list[Step] = []
-    if MASTER not in found.running:
-        steps += [StartMaster(), AwaitMaster()]
-    steps += [StartNode(node.name) for node in wanted.nodes if node.name not in found.running]
+    steps: list[Step] = _start_roles(wanted, found)
     steps += [
         DrainNodes(names),
         ForgetNodes(names),
@@ -350,13 +347,16 @@ def plan_destroy(spec: ClusterSpec, found: Found, *, delete_data: bool) -> Steps
 
 
 def _start_what_is_dead(spec: ClusterSpec, found: Found) -> list[Step]:
-    steps: list[Step] = []
-    if MASTER not in found.running:
-        steps += [StartMaster(), AwaitMaster()]
-    steps += [StartNode(node.name) for node in spec.nodes if node.name not in found.running]
+    steps = _start_roles(spec, found)
     if steps:
         steps.append(AwaitNodes())
     return steps
+
+
+def _start_roles(spec: ClusterSpec, found: Found) -> list[Step]:
+    """The master first; nodes come up while it does, and try until it answers: waiting in between cost a second."""
+    nodes: list[Step] = [StartNode(node.name) for node in spec.nodes if node.name not in found.running]
+    return nodes if MASTER in found.running else [StartMaster(), *nodes, AwaitMaster()]
 
 
 def _check_nothing_stored(spec: ClusterSpec, found: Found) -> None:

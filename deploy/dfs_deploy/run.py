@@ -33,7 +33,7 @@ from dfs_wire.errors import DfsError, TimedOutError, UnavailableError
 #: A master may have to upgrade a large database before it answers; one that dies is noticed at once.
 MASTER_SECONDS = 120.0
 NODES_SECONDS = 60.0
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.05
 #: A drain that moved nothing for so long is given up.
 DRAIN_SECONDS = 180.0
 _DRAIN_POLL_SECONDS = 0.5

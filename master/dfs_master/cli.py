@@ -1,14 +1,13 @@
 """The `dfs-master` command."""
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dfs_master.config import MasterConfig
-from dfs_master.db_commands import db
+from dfs_runtime.imports import uncollected
 from dfs_wire.daemon_command import DaemonGroup
 from dfs_wire.errors import UsageError
 from dfs_wire.limits import COPIES_MAX
@@ -19,12 +18,28 @@ if TYPE_CHECKING:
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
+class _MasterGroup(DaemonGroup):
+    """Loads the `db` commands when one of them is asked for: a master that only starts needs none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return [*super().list_commands(ctx), "db"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, or None."""
+        if cmd_name != "db":
+            return super().get_command(ctx, cmd_name)
+        from dfs_master.db_commands import db
+
+        return db
+
+
 @click.group(
-    cls=DaemonGroup,
+    cls=_MasterGroup,
     invoke_without_command=True,
     context_settings={"auto_envvar_prefix": "DFS_MASTER", "help_option_names": ["-h", "--help"]},
 )
-@click.version_option(version("dfs"), prog_name="dfs-master")
+@click.version_option(package_name="dfs", prog_name="dfs-master")
 @click.option("--data", type=_DIRECTORY, help="Directory that keeps the metadata and the key.")
 @click.option("--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT")
 @click.option("--no-line-protocol", is_flag=True, help="Do not serve the line protocol.")
@@ -53,8 +68,9 @@ def master(
     if data is None:
         raise UsageError("--data is needed; see 'dfs-master --help'")
     # What serves is imported only here, so that --help and the db commands are quick.
-    from dfs_master.app import run
-    from dfs_runtime.lifecycle import StopSignal
+    with uncollected():
+        from dfs_master.app import run
+        from dfs_runtime.lifecycle import StopSignal
 
     stop = StopSignal()
     stop.install()
@@ -77,8 +93,9 @@ def master(
 )
 def init(data: Path, copies: int) -> None:
     """Make a new cluster's metadata and key; print its credentials as one JSON object, once."""
-    from dfs_master.initialise import initialise
-    from dfs_runtime.clock import SystemClock
+    with uncollected():
+        from dfs_master.initialise import initialise
+        from dfs_runtime.clock import SystemClock
 
     made = initialise(data.absolute(), SystemClock(), copies=copies)
     shown = {
@@ -88,9 +105,6 @@ def init(data: Path, copies: int) -> None:
         "join_token": made.join_token.hex(),
     }
     click.echo(json.dumps(shown))
-
-
-master.add_command(db)
 
 
 def run_command(open_store: "OpenStore") -> None:

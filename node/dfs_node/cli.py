@@ -1,12 +1,12 @@
 """The `dfs-node` command. Options may also come from the environment, as `DFS_NODE_` and the option's name."""
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from dfs_node.config import NodeConfig, read_join_token
+from dfs_runtime.imports import uncollected
 from dfs_wire.daemon_command import DaemonGroup
 from dfs_wire.errors import ChunkCorruptError, UsageError
 
@@ -16,7 +16,7 @@ from dfs_wire.errors import ChunkCorruptError, UsageError
     invoke_without_command=True,
     context_settings={"auto_envvar_prefix": "DFS_NODE", "help_option_names": ["-h", "--help"]},
 )
-@click.version_option(version("dfs"), prog_name="dfs-node")
+@click.version_option(package_name="dfs", prog_name="dfs-node")
 @click.option(
     "--volume", type=click.Path(file_okay=False, path_type=Path), help="Directory that keeps this node's chunks."
 )
@@ -51,8 +51,9 @@ def node(
     if volume is None or not name or not master:
         raise UsageError("--volume, --name and --master are needed; see 'dfs-node --help'")
     # What serves is imported only here, so that --help and --version are quick.
-    from dfs_node.app import run
-    from dfs_runtime.lifecycle import StopSignal
+    with uncollected():
+        from dfs_node.app import run
+        from dfs_runtime.lifecycle import StopSignal
 
     stop = StopSignal()
     stop.install()

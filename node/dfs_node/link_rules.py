@@ -9,6 +9,8 @@ from dfs_wire.messages import HeartbeatReply
 
 BACKOFF_SECONDS_MIN = 0.2
 BACKOFF_SECONDS_MAX = 3.0
+#: So many tries come quickly: a master that starts together with its nodes is there within two or three seconds.
+BACKOFF_QUICK_TRIES = 16
 #: After a broken connection or a crash the master may think for a while that the old process lives.
 GHOST_SECONDS = 2 * SUSPECT_SECONDS
 
@@ -18,7 +20,7 @@ _FINAL = (NotAllowedError, ConflictError, NotFoundError, UsageError, VolumeForei
 
 def backoff_seconds(failures: int, jitter: float) -> float:
     """How long to wait after that many failures in a row; `jitter` is from 0 to 1 and spreads a herd of nodes."""
-    doubled = BACKOFF_SECONDS_MIN * float(1 << min(failures - 1, 10))
+    doubled = BACKOFF_SECONDS_MIN * float(1 << min(max(0, failures - BACKOFF_QUICK_TRIES), 10))
     return min(doubled, BACKOFF_SECONDS_MAX) * (0.5 + jitter / 2)
 
 

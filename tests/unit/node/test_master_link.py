@@ -373,7 +373,8 @@ def test_the_thread_ends_the_process(setup: Setup, monkeypatch: pytest.MonkeyPat
 def test_backoff_spreads_and_is_bounded() -> None:
     """Jitter takes off up to half; a long absence does not make the wait longer than three seconds."""
     assert backoff_seconds(1, 0.0) == 0.1
-    assert backoff_seconds(1, 1.0) == 0.2
+    assert backoff_seconds(1, 1.0) == backoff_seconds(16, 1.0) == 0.2
+    assert backoff_seconds(17, 1.0) == 0.4
     assert backoff_seconds(10_000, 1.0) == BACKOFF_SECONDS_MAX
 
 

@@ -1,0 +1,57 @@
+"""Loading modules without the collector."""
+
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dfs_runtime.imports import uncollected
+
+
+def test_the_collector_rests_and_goes_on() -> None:
+    """What was made meanwhile is out of its sight."""
+    made = []
+    try:
+        with uncollected():
+            assert not gc.isenabled()
+            made.append([object()])
+        assert gc.isenabled()
+        assert not any(found is made for found in gc.get_objects())
+    finally:
+        gc.unfreeze()
+
+
+def test_an_import_that_fails_leaves_it_on() -> None:
+    """The error goes on its way."""
+    with pytest.raises(ModuleNotFoundError), uncollected():
+        import dfs_runtime.no_such_module  # noqa: F401
+    gc.unfreeze()
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize("module", ["dfs_master.app", "dfs_master.catalog.migrate", "dfs_node.app"])
+def test_daemons_load_no_migrations_to_start(module: str) -> None:
+    """Alembic and the metadata's checks come only when they are asked for; a node needs no SQL at all."""
+    heavy = {"alembic", "mako", "dfs_master.catalog.invariants", "dfs_master.catalog.inspect"}
+    if module == "dfs_node.app":
+        heavy.add("sqlalchemy")
+    code = f"import sys, {module}; print(*sorted({heavy!r} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
+
+
+def test_alembic_comes_only_with_another_schema(tmp_path: Path) -> None:
+    """The first process makes the database; the second finds it as it should be."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from dfs_master.catalog.migrate import upgrade\n"
+        "from dfs_runtime.clock import SystemClock\n"
+        "upgrade(Path(sys.argv[1]), SystemClock())\n"
+        "print('alembic' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "metadata.db")]
+    loaded = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() for _ in range(2)]
+    assert loaded == ["True", "False"]
