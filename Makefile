@@ -23,6 +23,8 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("dfs needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# Compiled once, also where the environment keeps Python from doing so: each command starts faster.
+	$(BIN)/python -m compileall -q common master node client deploy migrations
 	@touch $(STAMP)
 
 check: $(STAMP)
