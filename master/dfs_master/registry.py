@@ -1,13 +1,15 @@
 """The nodes in memory: membership's state, the connections that hold it, and the orders that wait for each node."""
 
 import logging
+import math
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from dfs_master.membership import PRESENT, KnownNode, StateChange, Timing, came_back, step
+from dfs_master.membership import DEAD, PRESENT, KnownNode, StateChange, Timing, came_back, step
+from dfs_master.twins import Twins, Verdict
 from dfs_runtime.clock import Clock
 from dfs_wire.messages import Heartbeat, Order, VolumeState
 from dfs_wire.service import Session
@@ -36,6 +38,7 @@ class NodeRegistry:
         self._written_at: dict[int, float] = {}
         self._stepped_at: float | None = None
         self._waiting: list[Callable[[], bool]] = []
+        self._twins = Twins()
 
     @property
     def nodes(self) -> Mapping[int, KnownNode]:
@@ -56,8 +59,17 @@ class NodeRegistry:
                 return False
             return self._clock.monotonic() - node.heard_at < self.timing.suspect_seconds
 
-    def registered(self, node: KnownNode, session: Session) -> None:
+    def judge(self, node_id: int, instance: bytes, session: Session) -> Verdict:
+        """Whether a process that registers as a node is that node, as far as connections tell."""
+        held = self.is_held(node_id, session)
+        now = self._clock.monotonic()
+        node = self._nodes.get(node_id)
+        lately = node is not None and node.heard and now - node.heard_at < self.timing.suspect_seconds
+        return self._twins.judge(node_id, instance, held=held, lately=lately, now=now)
+
+    def registered(self, node: KnownNode, session: Session, instance: bytes = b"") -> None:
         """A node took up service over this connection."""
+        self._twins.registered(node.id, instance)
         with self._lock:
             now = self._clock.monotonic()
             fresh = replace(node, heard=True, heard_at=now, last_seen_at_ms=self._clock.wall_ms())
@@ -75,6 +87,7 @@ class NodeRegistry:
 
     def heard(self, session: Session, beat: Heartbeat) -> KnownNode | None:
         """A heartbeat. Returns the node where its row should be written, None where it need not."""
+        self._twins.beat(beat.node_id)
         now = self._clock.monotonic()
         with self._lock:
             node = self._nodes[beat.node_id]
@@ -105,6 +118,15 @@ class NodeRegistry:
             node = self._nodes.get(node_id)
             if node is not None:
                 self._nodes = MappingProxyType({**self._nodes, node_id: how(node)})
+
+    def replaced(self, node_id: int, name: str) -> None:
+        """Another volume took this node's name: it is dead at once, whenever it was heard."""
+        self.change(
+            node_id,
+            lambda node: replace(
+                node, name=name, state=DEAD, draining=True, leaving=False, maintenance_until=0.0, heard_at=-math.inf
+            ),
+        )
 
     def forget(self, node_id: int) -> None:
         """A node is no longer one of this cluster's."""

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import secrets
 import threading
 from contextlib import ExitStack
 
@@ -98,6 +99,7 @@ def run(config: NodeConfig, stop: StopSignal) -> None:
             jitter=random.SystemRandom().random,
             scrubber=scrubber,
             inventory=inventory,
+            instance=secrets.token_bytes(16),
         )
         for background in (ScrubThread(scrubber), InventoryThread(inventory)):
             parts.callback(background.stop)

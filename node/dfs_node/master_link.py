@@ -66,6 +66,7 @@ class MasterLink:
         jitter: Callable[[], float],
         scrubber: Scrubber | None = None,
         inventory: InventorySender | None = None,
+        instance: bytes = b"",
     ) -> None:
         self._card = card
         self._master_address = master_address
@@ -81,6 +82,7 @@ class MasterLink:
         self._jitter = jitter
         self._scrubber = scrubber
         self._inventory = inventory
+        self._instance = instance
         self._channel: Channel | None = None
         self._failures = 0
         self._trying_since = clock.monotonic()
@@ -198,6 +200,7 @@ class MasterLink:
             volume_verified=usage.verified,
             highest_epoch=self._heard.epoch,
             highest_commit_seq=self._heard.commit_seq,
+            instance=self._instance,
         )
 
     def _check_cluster(self, cluster_id: str) -> None:

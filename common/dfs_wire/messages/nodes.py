@@ -33,6 +33,8 @@ class Register(Header, frozen=True, kw_only=True):
     volume_verified: bool = False
     highest_epoch: int = 0
     highest_commit_seq: int = 0
+    #: Random bytes of this process: the same process on a new connection need not wait for its old one to be forgotten.
+    instance: bytes = b""
 
 
 class RegisterReply(Header, frozen=True, kw_only=True):

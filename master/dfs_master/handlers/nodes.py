@@ -11,6 +11,7 @@ from dfs_master.cluster import Cluster
 from dfs_master.fence import Point
 from dfs_master.handlers.fencing import FenceHandlers
 from dfs_master.membership import KnownNode
+from dfs_master.twins import Verdict
 from dfs_runtime.clock import Clock
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
@@ -21,6 +22,9 @@ from dfs_wire.limits import HEARTBEAT_SECONDS
 from dfs_wire.service import Session
 from dfs_wire.tickets import order_mac, rules_mac
 from dfs_wire.transport import parse_address
+
+#: What is kept of a process's random bytes.
+INSTANCE_BYTES_MAX = 64
 
 #: Node id, findings: told after they are on record.
 Heard = Callable[[int, list[m.Finding]], None]
@@ -43,6 +47,10 @@ class NodeHandlers:
             parse_address(address)  # others will dial it, and read it in lists
         cluster = self._cluster
         self._hear_point(request, request.name)
+        instance = request.instance[:INSTANCE_BYTES_MAX]
+        verdict = Verdict.ADMIT if first else cluster.registry.judge(request.node_id, instance, session)
+        everybody = cluster.registry.nodes.values()
+        namesake = next((node for node in everybody if first and node.name == request.name), None)
         mutation = RegisterNode(
             node_id=request.node_id,
             registration=request.registration,
@@ -55,7 +63,9 @@ class NodeHandlers:
             filesystem_id=request.filesystem_id,
             volume_state=request.volume_state,
             volume_verified=request.volume_verified,
-            first_is_live=not first and cluster.registry.is_held(request.node_id, session),
+            first_is_live=verdict is Verdict.WAIT,
+            is_copy=verdict is Verdict.TWIN,
+            replaces=namesake.id if namesake is not None and not cluster.registry.is_held(namesake.id, session) else 0,
         )
 
         def deliver(result: NodeRow | DfsError) -> None:
@@ -64,7 +74,10 @@ class NodeHandlers:
                 return
             session.role = m.Role.NODE
             session.node_id = result.id
-            cluster.registry.registered(known_node(result, cluster.clock, free_bytes=request.free_bytes), session)
+            node = known_node(result, cluster.clock, free_bytes=request.free_bytes)
+            cluster.registry.registered(node, session, instance)
+            if namesake is not None and namesake.id != result.id:
+                cluster.registry.replaced(namesake.id, f"{namesake.name} (replaced {namesake.id})")
             respond(Answer(self._registered(result, first=first)))
 
         cluster.committer.submit(mutation, deliver)

@@ -18,9 +18,10 @@ _BAD_STATES = {FindingKind.CORRUPT: ReplicaState.BAD, FindingKind.MISSING: Repli
 class RegisterNode(Mutation[NodeRow]):
     """A node takes up service, or is refused: one volume is one identity.
 
-    `node_id` 0 is a first join. `first_is_live`: the node of that id is still being heard from, under its recorded
-    registration. A volume that failed stays failed over registrations until it was verified, a draining node stays
-    draining.
+    `node_id` 0 is a first join; `replaces` then is the node of its name that is away, and whose place it may take.
+    `first_is_live`: the node of that id is still being heard from, under its recorded registration; `is_copy`: it was
+    heard on after this one had come, so this volume is a copy. A volume that failed stays failed over registrations
+    until it was verified, a draining node stays draining.
     """
 
     node_id: int
@@ -35,6 +36,8 @@ class RegisterNode(Mutation[NodeRow]):
     volume_state: str = VolumeState.OK
     volume_verified: bool = False
     first_is_live: bool = False
+    is_copy: bool = False
+    replaces: int = 0
 
     def apply(self, context: Context) -> NodeRow | ConflictError:
         """The node as registered. A refusal that points at a second volume leaves an event.
@@ -48,14 +51,16 @@ class RegisterNode(Mutation[NodeRow]):
         before = self._known(context)
         if before is None:
             return self._join(context)
+        if self.is_copy:
+            reason = "its volume is a copy, and the original is live; remove the copy, or join with an empty volume"
+            return self._refuse(context, before, reason)
         if self.first_is_live:
             reason = "a node with its identity is live; stop that one first"
             return self._refuse(context, before, reason, passing=True)
         if self.registration <= before.registration:
             reason = f"registration {self.registration} is not newer than {before.registration}"
             return self._refuse(context, before, f"{reason}; use the volume that registered last")
-        self._require_free_name(context, before.id)
-        return self._accept(context, before)
+        return self._accept(context, before, self._own_name(context, before))
 
     def _check(self) -> None:
         for what in ("registration", "capacity_bytes", "used_bytes"):
@@ -89,18 +94,47 @@ class RegisterNode(Mutation[NodeRow]):
         return row._replace(registration=self.registration - 1)
 
     def _join(self, context: Context) -> NodeRow:
-        self._require_free_name(context, 0)
-        return self._accept(context, _unknown_node(context.staging.new_id(), self.name))
-
-    def _require_free_name(self, context: Context, node_id: int) -> None:
         other = context.staging.node_named(self.name)
-        if other is not None and other.id != node_id:
-            raise ConflictError(f"node {other.id} has the name {self.name}; give this one another")
+        if other is not None and other.id != self.replaces:
+            raise ConflictError(
+                f"node {other.id} has the name {self.name}; give this one another name, or stop that one first",
+                passing=True,
+            )
+        row = self._accept(context, _unknown_node(context.staging.new_id(), self.name), self.name)
+        if other is not None:
+            self._replace(context, other, row)
+        return row
 
-    def _accept(self, context: Context, before: NodeRow) -> NodeRow:
+    def _replace(self, context: Context, old: NodeRow, new: NodeRow) -> None:
+        """An empty volume joins under the name of a node that is away: that one's disk was replaced.
+
+        What it held is lost until it is found otherwise: the old row keeps its copies on record, but counts as dead
+        at once, and goes when nothing needs it. Should the old volume come back, its copies are welcome.
+        """
+        name = replaced_name(old)
+        context.staging.put_node(
+            old._replace(name=name, state=NodeState.DEAD, intent=NodeIntent.DRAINING, intent_until=0)
+        )
+        detail = {"node_id": new.id, "replaces": old.id, "now_called": name}
+        context.add_event("node_replaced", self.name, detail)
+
+    def _own_name(self, context: Context, before: NodeRow) -> str:
+        """The name that it asks for; a volume that was replaced keeps the one that it was given then.
+
+        Raises:
+            ConflictError: another node has this name.
+        """
+        other = context.staging.node_named(self.name)
+        if other is None or other.id == before.id:
+            return self.name
+        if before.name == replaced_name(before):
+            return before.name
+        raise ConflictError(f"node {other.id} has the name {self.name}; give this one another")
+
+    def _accept(self, context: Context, before: NodeRow, name: str) -> NodeRow:
         volume_state = self.volume_state if self.volume_verified else _volume_state(before, self.volume_state)
         row = before._replace(
-            name=self.name,
+            name=name,
             address=self.address,
             public_address=self.public_address,
             zone=self.zone,
@@ -129,6 +163,12 @@ class RegisterNode(Mutation[NodeRow]):
         }
         context.add_event("registration_refused", before.name, detail)
         return ConflictError(f"node {before.name} was refused: {reason}", passing=passing)
+
+
+def replaced_name(row: NodeRow) -> str:
+    """What a node is called once another volume has its name."""
+    mark = f" (replaced {row.id})"
+    return row.name if row.name.endswith(mark) else row.name + mark
 
 
 def _unknown_node(node_id: int, name: str) -> NodeRow:

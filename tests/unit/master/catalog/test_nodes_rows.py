@@ -189,3 +189,22 @@ def test_findings_beyond_the_database_are_refused(store: Store) -> None:
     with pytest.raises(DfsError):
         store.do(RecordFindings(2, [finding("a", FindingKind.GOOD, generation=2**63)]))
     assert RecordFindings(2, [finding("a", FindingKind.GOOD)] * 2).row_count() == 6
+
+
+def test_an_empty_volume_takes_the_place_of_a_node_that_is_away(store: Store) -> None:
+    """A new id under the old name; the old row is dead at once, keeps its copies, and may come back with them."""
+    old = store.do(register("node-x"))
+    store.standings[old.id] = store.standings[1]
+    store.do(commit_files(file_commit("/f", "a"), nodes=(1, old.id)))
+    new = store.do(register("node-x", replaces=old.id))
+    assert (new.name, new.state) == ("node-x", "live")
+    assert new.id != old.id
+    renamed = f"node-x (replaced {old.id})"
+    found = store.query(f"SELECT name, state, intent FROM nodes WHERE id = {old.id}")  # noqa: S608 - a number of ours
+    assert found == [(renamed, "dead", "draining")]
+    assert [kind for kind, _ in events(store)].count("node_replaced") == 1
+    back = store.do(register("node-x", node_id=old.id, registration=5))
+    assert (back.id, back.name) == (old.id, renamed)
+    # Only the node that was seen to be away is replaced.
+    with pytest.raises(ConflictError, match="has the name"):
+        store.do(register("node-x", replaces=old.id))
