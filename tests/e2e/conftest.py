@@ -1,19 +1,22 @@
-"""Real containers: `cluster` for one test, `shared_cluster` for all tests of a module. Nothing of them is left behind.
+"""Real containers: `make_cluster` for one test, `shared_cluster` for all. Nothing of them is left behind.
 
 Without a Docker Engine these tests are skipped, and fail where CI=true.
 """
 
 import faulthandler
+import json
 import os
 import secrets
 import signal
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 import pytest
+from docker.context import ContextAPI
 from tests.support.docker_cluster import (
     HOME_PREFIX,
     DockerCluster,
@@ -33,6 +36,14 @@ SETUP_SECONDS = 1_200
 TEARDOWN_SECONDS = 240
 
 MakeCluster = Callable[..., DockerCluster]
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A secret that must turn up nowhere, and an environment that is full of it."""
+
+    secret: str
+    env: Mapping[str, str]
 
 
 _left_out: list[pytest.Item] = []
@@ -127,8 +138,9 @@ def home(engine: docker.DockerClient) -> Iterator[Path]:
 def _clusters(engine: docker.DockerClient, home: Path) -> Iterator[MakeCluster]:
     with ExitStack() as made:
 
-        def make(*options: str, deploy: bool = True) -> DockerCluster:
+        def make(*options: str, deploy: bool = True, env: Mapping[str, str] | None = None) -> DockerCluster:
             cluster = DockerCluster(engine, home / secrets.token_hex(4), f"e2e-{secrets.token_hex(4)}")
+            cluster.env |= env or {}
             made.callback(cluster.close)
             if deploy:
                 cluster.deploy(*options)
@@ -144,9 +156,23 @@ def make_cluster(engine: docker.DockerClient, image: str, home: Path) -> Iterato
     yield from _clusters(engine, home)
 
 
-@pytest.fixture(scope="module")
-def shared_cluster(engine: docker.DockerClient, image: str, home: Path) -> Iterator[DockerCluster]:
-    """A master and three nodes for a whole module: leave them running, and use paths of your own."""
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    """Secrets where those of people stand who deploy: in their environment, and in their settings of Docker."""
+    secret = f"planted-{secrets.token_hex(12)}"
+    proxy = f"http://somebody:{secret}@127.0.0.1:9"
+    directory = tmp_path_factory.mktemp("docker-config")
+    settings = {"httpProxy": proxy, "httpsProxy": proxy, "noProxy": "localhost"}
+    (directory / "config.json").write_text(json.dumps({"proxies": {"default": settings}}))
+    address = os.environ.get("DOCKER_HOST") or ContextAPI.kwargs_from_context().get("base_url", "")
+    env = {"HTTPS_PROXY": proxy, "https_proxy": proxy, "FTP_PROXY": proxy, "SOME_PASSWORD": secret}
+    env |= {"DOCKER_CONFIG": str(directory), "DOCKER_HOST": address or "unix:///var/run/docker.sock"}
+    return Planted(secret, env)
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(engine: docker.DockerClient, image: str, home: Path, planted: Planted) -> Iterator[DockerCluster]:
+    """A master and three nodes for the whole run: leave them running, and use paths of your own."""
     assert image
     for make in _clusters(engine, home):
-        yield make("--nodes", "3")
+        yield make("--nodes", "3", env=planted.env)

@@ -1,19 +1,23 @@
 """Containers give away nothing and are given nothing that they do not need."""
 
 import json
+import os
 import selectors
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import docker
 from docker.models.containers import Container
+from tests.e2e.conftest import Planted
 from tests.support.docker_cluster import DockerCluster
 
 from dfs_deploy.containers import INSIDE_PORT
 from dfs_deploy.image.builder import DIGEST_LABEL
 
 MIB = 1024 * 1024
+#: Stands in a layer of the image: who does not find this has not looked.
+OF_THE_IMAGE = "The one image of all roles: made from the installed packages"
 #: Ports under way at once in a scan.
 SCAN_WIDTH = 400
 
@@ -110,12 +114,19 @@ def _begin(waiting: selectors.DefaultSelector, host: str, ports: Iterator[int]) 
         waiting.register(connection, selectors.EVENT_WRITE, port)
 
 
-def test_secrets_stand_nowhere(shared_cluster: DockerCluster, tmp_path: Path) -> None:
-    """The cluster's keys are looked for in logs, arguments, environments, labels, networks, volumes and the image."""
+def test_secrets_stand_nowhere(shared_cluster: DockerCluster, planted: Planted, tmp_path: Path) -> None:
+    """The cluster's keys, and what was planted around the deploy, are looked for in logs, arguments, environments,
+    labels, networks, volumes, the image, and every layer of one that was built among them.
+    """
     (tmp_path / "f").write_text("x")
     shared_cluster.dfs_client("upload", str(tmp_path / "f"), "/secrets-test")
     credentials = shared_cluster.credentials
-    secrets = [credentials.client_key, credentials.admin_key, credentials.join_token]
+    keys = [credentials.client_key, credentials.admin_key, credentials.join_token]
+    assert all(len(key) == 64 for key in keys)
+    secrets = [*keys, planted.secret]
+    assert planted.secret in shared_cluster.env["HTTPS_PROXY"]
+    base = shared_cluster.container("master").image.labels["org.opencontainers.image.base.name"]
+    built = shared_cluster.dfs("image", "build", "--base", base).stdout.strip()
     places: dict[str, str] = {}
     for container in shared_cluster.containers():
         places[f"inspection of {container.name}"] = json.dumps(container.attrs)
@@ -127,10 +138,25 @@ def test_secrets_stand_nowhere(shared_cluster: DockerCluster, tmp_path: Path) ->
     places["history of the image"] = json.dumps(image.history())
     places["volumes"] = json.dumps([each.attrs for each in shared_cluster.engine.volumes.list()])
     places["networks"] = json.dumps([each.attrs for each in shared_cluster.engine.networks.list()])
+    environs = [text for place, text in places.items() if place.startswith("environ")]
+    assert os.geteuid() != 0 or any("DFS_HOME" in text for text in environs), "nothing was seen"
     for secret in secrets:
-        assert len(secret) == 64
         for place, text in places.items():
-            assert secret not in text, f"a key stands in the {place}"
+            assert secret not in text, f"a secret stands in the {place}"
+    sought = [secret.encode() for secret in (*secrets, OF_THE_IMAGE)]
+    assert found_in(shared_cluster.engine.images.get(built).save(), sought) == {OF_THE_IMAGE.encode()}
+
+
+def found_in(pieces: Iterable[bytes], sought: Sequence[bytes]) -> set[bytes]:
+    """Which of some strings stand in a stream, also over the joints of its pieces."""
+    found: set[bytes] = set()
+    overlap = max(len(each) for each in sought) - 1
+    before = b""
+    for piece in pieces:
+        window = before + piece
+        found |= {each for each in sought if each in window}
+        before = window[-overlap:]
+    return found
 
 
 def processes_of(container: Container) -> dict[str, str]:

@@ -11,6 +11,7 @@ import pytest
 from docker.errors import APIError
 from tests.e2e.conftest import MakeCluster
 from tests.support.docker_cluster import DockerCluster
+from tests.support.polling import poll_for
 from tests.support.power import PowerCutDisk, can_cut_power, cut_all, power_cut_disk
 
 from dfs_client.api import Dfs
@@ -88,23 +89,35 @@ def move_volume(cluster: DockerCluster, role: str, disk: PowerCutDisk) -> None:
 
 
 def drill(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk], cuts: int, scratch: Path) -> None:
-    """Store and cut, again and again; after each cut everything that was ever acknowledged is read back."""
+    """Store and cut, again and again; after each cut everything that was ever acknowledged is read back.
+
+    Every other cut comes right behind an acknowledgement, with nothing else under way. The others come amid uploads,
+    while all processes are held still: an fsync that is under way when this kernel's file system is shut down may
+    return well without having written anything, as none can when the power fails, and the acknowledgement that
+    follows from it would be the drill's fault. Held still, none is under way, and none returns.
+    """
     stored: dict[str, bytes] = {}
     undone = 0
     for cut in range(cuts):
-        with cluster.client() as dfs, Beside(cluster, cut, scratch) as beside:
+        amid = cut % 2 == 1
+        with ExitStack() as around:
+            dfs = around.enter_context(cluster.client())
             for number in range(FILES_A_CUT):
                 path, content = f"/{cut}-{number}", os.urandom(1_000 + 9_973 * number)
                 (scratch / "source").write_bytes(content)
                 dfs.upload(scratch / "source", path)
                 stored[path] = content
+            beside = around.enter_context(Beside(cluster, cut, scratch)) if amid else None
+            if beside is not None:
+                beside.await_one()
+                hold_still(cluster, disks)
             controls = [disk.mountpoint / f"control-{cut}" for disk in disks.values()]
             for control in controls:
                 control.write_text("nobody synced this")
             cut_all(disks.values())
             power_off(cluster, disks)
             power_on(cluster, disks)
-        stored |= beside.stored
+        stored |= beside.stored if beside is not None else {}
         undone += sum(not control.exists() for control in controls)
         check(cluster, stored, scratch, cut)
     assert undone, "no cut lost anything at all: they were none"
@@ -141,6 +154,10 @@ class Beside:
                 dfs.upload(self._source, path)
                 self.stored[path] = content
 
+    def await_one(self) -> None:
+        """Wait until one was acknowledged, so that there is traffic indeed."""
+        poll_for("an upload beside", lambda: len(self.stored) > 0, seconds=SECONDS_A_CUT)
+
     def __enter__(self) -> "Beside":
         self._thread.start()
         return self
@@ -151,12 +168,25 @@ class Beside:
         assert not self._thread.is_alive(), "an upload hangs"
 
 
+def hold_still(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None:
+    """Stop all processes over the disks wherever they are; those inside of a system call when that returns."""
+    for role in disks:
+        cluster.container(role).pause()
+
+
 def power_off(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None:
-    """Kill what runs over the dead disks. A role that ended by itself would be started again: stop that too."""
+    """Kill what runs over the dead disks. A role that ended by itself would be started again: stop that too.
+
+    A process that was held still dies before it makes another step.
+    """
     containers = [cluster.container(role) for role in disks]
     for container in containers:
         with suppress(APIError):
             container.kill()
+        if container.status == "paused":
+            # This engine resumes it by itself for the signal to be seen; others may not.
+            with suppress(APIError):
+                container.unpause()
     for container in containers:
         container.stop(timeout=0)
 
