@@ -78,6 +78,35 @@ class Admin:
         with self._as_admin() as master:
             master.call(m.RemoveNode(node_id=node_id), m.Done)
 
+    def set_maintenance(self, node_id: int, *, off: bool = False, seconds: int = 0) -> int:
+        """Let a node be away for so long (0: four hours) without repair, or end that; returns when it ends, in
+        milliseconds since 1970, 0 when it is over.
+
+        Raises:
+            NotFoundError: there is no such node.
+            ConflictError: it is being drained.
+        """
+        with self._as_admin() as master:
+            request = m.SetMaintenance(node_id=node_id, off=off, seconds=seconds)
+            return master.call(request, m.SetMaintenanceReply).header.until_ms
+
+    # -- healing -----------------------------------------------------------------------------------------------
+
+    def repair_status(self) -> m.RepairStatusReply:
+        """How far repair and rebalance are, and what they wait for."""
+        with self._as_admin() as master:
+            return master.call(m.RepairStatus(), m.RepairStatusReply).header
+
+    def force_repair(self) -> list[str]:
+        """Give up the nodes that vanished at once, so that what they held is copied; returns their names."""
+        with self._as_admin() as master:
+            return master.call(m.ForceRepair(), m.ForceRepairReply).header.nodes
+
+    def pause_rebalance(self, *, paused: bool = True) -> None:
+        """Move no copies to even out how full nodes are, or go on."""
+        with self._as_admin() as master:
+            master.call(m.PauseRebalance(paused=paused), m.Done)
+
     def explain(self, subject: str) -> tuple[m.ExplainReply, list[str]]:
         """Where the copies of a path, a chunk or a node are and why, in sentences for people.
 

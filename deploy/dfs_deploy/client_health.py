@@ -66,7 +66,7 @@ class ClientHealth:
         """A node that is not seen as draining yet may still be given chunks: then something is left, whatever it is."""
         with closing(connect_as_operator(spec, credentials)) as dfs:
             progress = dfs.admin.drain_progress(node_id)
-        return progress.chunks_left if progress.state == "draining" else max(1, progress.chunks_left)
+        return progress.chunks_left if progress.draining else max(1, progress.chunks_left)
 
     def forget_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> None:
         """The operator's word to the master, which looks for itself."""

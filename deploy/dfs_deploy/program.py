@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "destroy": ("destroy", "destroy"),
     "node": ("node", "node"),
     "df": ("df", "df"),
+    "repair": ("repair", "repair"),
+    "rebalance": ("rebalance", "rebalance"),
     "explain": ("explain", "explain"),
     "fsck": ("fsck", "fsck"),
     "settings": ("settings", "settings"),

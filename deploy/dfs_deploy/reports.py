@@ -6,6 +6,7 @@ from typing import Any
 from dfs_deploy.engine import LogLine
 from dfs_deploy.plan import Change, Found, StartNode
 from dfs_deploy.spec import ClusterSpec
+from dfs_wire.messages import DrainProgressReply
 
 #: Fields of a log record that stand in every line's beginning.
 _LEADING_FIELDS = frozenset({"at", "level", "logger", "thread", "message", "exception"})
@@ -109,3 +110,24 @@ def in_time_order(lines: list[LogLine]) -> list[LogLine]:
             times[line.role] = record["at"]
         keyed.append((times.get(line.role, ""), line))
     return [line for _, line in sorted(keyed, key=lambda pair: pair[0])]
+
+
+def safety_object(left: DrainProgressReply) -> dict[str, object]:
+    """Whether a node may stop now, for `--json`."""
+    return {
+        "safe_to_stop": left.only_here == 0,
+        "chunks_only_here": left.only_here,
+        "chunks_short_without_it": left.chunks_left,
+        "files": left.files,
+    }
+
+
+def safety_lines(name: str, left: DrainProgressReply) -> list[str]:
+    """Whether a node may stop now, for people."""
+    files = f" Among them: {', '.join(left.files)}." if left.files else ""
+    if left.only_here:
+        return [f"Do not stop {name} now: {left.only_here} chunks can be read nowhere else.{files}"]
+    if left.chunks_left:
+        what = f"every file can still be read, but {left.chunks_left} chunks have too few copies while it is away"
+        return [f"{name} may be stopped: {what}."]
+    return [f"{name} may be stopped: every file has all its copies elsewhere."]

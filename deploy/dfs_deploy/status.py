@@ -6,9 +6,10 @@ from dfs_client.api import Dfs, connect
 from dfs_client.display import human_bytes, utc_time
 from dfs_client.output import Column, Output
 from dfs_deploy.client_health import connect_as_operator
+from dfs_deploy.repair_report import repair_lines, repair_object
 from dfs_deploy.session import Session
 from dfs_wire.errors import UnavailableError
-from dfs_wire.messages import NodeInfo, StatusReply
+from dfs_wire.messages import NodeInfo, RepairStatusReply, StatusReply
 
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
 
@@ -22,6 +23,7 @@ class Seen:
     reply: StatusReply | None = None
     nodes: list[NodeInfo] = field(default_factory=list)
     trouble: str = ""
+    repair: RepairStatusReply | None = None
 
     def as_object(self) -> dict[str, object]:
         """The object of `dfs status --json`; what nobody knows is null."""
@@ -40,6 +42,7 @@ class Seen:
             "copies": None if reply is None else reply.copies,
             "under_replicated": None if reply is None else reply.under_replicated,
             "unreadable": None if reply is None else reply.unreadable,
+            "repair": None if self.repair is None else repair_object(self.repair),
         }
 
     def node_objects(self) -> list[dict[str, object]]:
@@ -99,7 +102,8 @@ def _answer(dfs: Dfs, name: str, address: str) -> Seen:
     count = status.reply.unreadable
     trouble = f"{count} files have a chunk that no reachable node holds; start the dead nodes." if count else ""
     nodes = sorted(status.nodes, key=_natural_order)
-    return Seen(name=name, address=address, reply=status.reply, nodes=nodes, trouble=trouble)
+    repair = dfs.admin.repair_status()
+    return Seen(name=name, address=address, reply=status.reply, nodes=nodes, trouble=trouble, repair=repair)
 
 
 def _natural_order(node: NodeInfo) -> tuple[str, int, str]:
@@ -135,6 +139,7 @@ def show_status(seen: Seen, output: Output) -> None:
             ("master", f"{seen.address}, {reply.state}, epoch {reply.epoch}"),
             ("files", f"{reply.files} with {human_bytes(reply.bytes)}, {reply.copies} copies wanted"),
             ("health", _health(reply)),
+            *([] if seen.repair is None else repair_lines(seen.repair, brief=True)),
         ]
     )
     if reply.notice:

@@ -1,9 +1,16 @@
 """`dfs node`: the nodes of a cluster."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 import click
 
 from dfs_deploy.options import HELP_NAMES, ClusterCommand, pass_session
 from dfs_deploy.session import Session
+
+if TYPE_CHECKING:
+    from dfs_client.api import Dfs
 
 
 @click.group(context_settings=HELP_NAMES)
@@ -63,6 +70,28 @@ def cancel(session: Session, member: str) -> None:
     _drain(session, member, cancel=True)
 
 
+@node.command("maintenance", cls=ClusterCommand)
+@click.argument("member", metavar="NODE")
+@click.option("--off", is_flag=True, help="End it; the node serves on.")
+@click.option("--hours", type=click.FloatRange(0.01, 168), default=4.0, show_default=True, help="How long at most.")
+@pass_session
+def maintenance(session: Session, member: str, *, off: bool, hours: float) -> None:
+    """Let NODE be away for a while: no new data goes there, and nothing is copied because it is away."""
+    from dfs_client.display import utc_time
+    from dfs_deploy.reports import safety_lines, safety_object
+
+    with _found(session, member) as (dfs, node_id):
+        until_ms = dfs.admin.set_maintenance(node_id, off=off, seconds=int(hours * 3_600))
+        left = dfs.admin.drain_progress(node_id)
+    until = utc_time(until_ms * 1_000_000) if until_ms else None
+    if session.output.json:
+        session.output.record({"node": member, "maintenance_until": until, **safety_object(left)})
+        return
+    session.output.line(f"{member} is in maintenance until {until}." if until else f"{member} serves on.")
+    for line in safety_lines(member, left) if until else []:
+        session.output.line(line)
+
+
 @node.command("remove", cls=ClusterCommand)
 @click.argument("member", metavar="NODE")
 @pass_session
@@ -81,18 +110,20 @@ def remove(session: Session, member: str) -> None:
 
 
 def _drain(session: Session, name: str, *, cancel: bool) -> None:
-    from dfs_deploy.status import connect_to
-    from dfs_wire.errors import NotFoundError
+    from dfs_deploy.reports import safety_lines, safety_object
 
-    with connect_to(session) as dfs:
-        ids = {each.name: each.id for each in dfs.status().nodes}
-        if name not in ids:
-            raise NotFoundError(f"The cluster has no node {name}; see `dfs node list`.")
-        dfs.admin.drain_node(ids[name], cancel=cancel)
-        left = dfs.admin.drain_progress(ids[name])
+    with _found(session, name) as (dfs, node_id):
+        dfs.admin.drain_node(node_id, cancel=cancel)
+        left = dfs.admin.drain_progress(node_id)
     if session.output.json:
         session.output.record(
-            {"node": name, "draining": not cancel, "chunks_left": left.chunks_left, "bytes_left": left.bytes_left}
+            {
+                "node": name,
+                "draining": not cancel,
+                "chunks_left": left.chunks_left,
+                "bytes_left": left.bytes_left,
+                **safety_object(left),
+            }
         )
     elif cancel:
         session.output.line(f"{name} serves on.")
@@ -100,3 +131,18 @@ def _drain(session: Session, name: str, *, cancel: bool) -> None:
         session.output.line(
             f"{name} is being drained: {left.chunks_left} chunks are left; `dfs node remove {name}` waits and ends it."
         )
+        for line in safety_lines(name, left):
+            session.output.line(line)
+
+
+@contextmanager
+def _found(session: Session, name: str) -> "Iterator[tuple[Dfs, int]]":
+    """A connection as operator, and the id of the node that is meant."""
+    from dfs_deploy.status import connect_to
+    from dfs_wire.errors import NotFoundError
+
+    with connect_to(session) as dfs:
+        ids = {each.name: each.id for each in dfs.status().nodes}
+        if name not in ids:
+            raise NotFoundError(f"The cluster has no node {name}; see `dfs node list`.")
+        yield dfs, ids[name]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from dfs_master.catalog.mutations.draining import ReleaseCopies, RemoveNode, SetDraining
 from dfs_master.catalog.rows import NodeRow
 from dfs_master.cluster import Cluster
+from dfs_master.membership import LIVE
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
 from dfs_wire.errors import DfsError, NotFoundError
@@ -37,7 +38,17 @@ class DrainHandlers:
         if node is None:
             raise NotFoundError(f"no node has the id {request.node_id}; see `dfs node list`")
         left = self._cluster.reader.moves_left(request.node_id)
-        return Answer(m.DrainProgressReply(state=node.state, chunks_left=left.chunks, bytes_left=left.bytes))
+        return Answer(
+            m.DrainProgressReply(
+                state=node.state,
+                chunks_left=left.chunks,
+                bytes_left=left.bytes,
+                # Until the next step it may still be chosen for new data.
+                draining=node.draining and node.state != LIVE,
+                only_here=left.only_here,
+                files=left.files,
+            )
+        )
 
     def remove(self, _session: Session, request: m.RemoveNode, _body: bytes, respond: Respond) -> None:
         """Give up the node's copies step by step, then forget it. Refused as soon as one is needed."""

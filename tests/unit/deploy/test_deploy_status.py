@@ -16,7 +16,7 @@ from dfs_deploy.plan import DeployRequest
 from dfs_deploy.program import cli
 from dfs_deploy.session import PROGRAM, Session
 from dfs_wire.errors import BadCredentialError, ConnectFailedError, CorruptError, DfsError, NotAllowedError
-from dfs_wire.messages import NodeInfo, StatusReply
+from dfs_wire.messages import DrainProgressReply, NodeInfo, RepairStatusReply, StatusReply
 
 
 def node(number: int, *, state: str = "live", seen_ms: int = 1_700_000_000_000) -> NodeInfo:
@@ -41,6 +41,9 @@ class FakeDfs:
             copies=2,
         )
         self.error = error
+        self.repair = RepairStatusReply(state="idle")
+        #: What the operator said, in order.
+        self.said: list[str] = []
         self.files: dict[str, bytes] = {}
         self.damage = b""
 
@@ -55,6 +58,33 @@ class FakeDfs:
         if self.error is not None:
             raise self.error
         return ClusterStatus(self.reply, [node(10), node(2, state="dead", seen_ms=0), node(1)])
+
+    @property
+    def admin(self) -> "FakeDfs":
+        """The operator's part."""
+        return self
+
+    def repair_status(self) -> RepairStatusReply:
+        """As told."""
+        return self.repair
+
+    def force_repair(self) -> list[str]:
+        """Two nodes vanished."""
+        self.said.append("force")
+        return ["node-1", "node-2"]
+
+    def pause_rebalance(self, *, paused: bool) -> None:
+        """Noted."""
+        self.said.append(f"pause {paused}")
+
+    def set_maintenance(self, node_id: int, *, off: bool, seconds: int) -> int:
+        """Noted; until a fixed time."""
+        self.said.append(f"maintenance {node_id} {off} {seconds}")
+        return 0 if off else 1_700_000_000_000
+
+    def drain_progress(self, _node_id: int) -> DrainProgressReply:
+        """One chunk is nowhere else."""
+        return DrainProgressReply(state="live", chunks_left=4, bytes_left=9, only_here=1, files=["/a"])
 
     def upload(self, source, path: str) -> None:  # noqa: ANN001
         """Keep it."""
@@ -99,12 +129,22 @@ def test_the_status_object(dfs: Callable[..., int], capsys: pytest.CaptureFixtur
     nodes = found.pop("nodes")
     assert found == {
         "name": "demo",
-        "master": {"address": "127.0.0.1:5000", "state": "serving", "epoch": 4},
+        "master": {"address": "127.0.0.1:5000", "state": "serving", "epoch": 4, "notice": None},
         "files": 7,
         "bytes": 2_048,
         "copies": 2,
         "under_replicated": 3,
         "unreadable": 0,
+        "repair": {
+            "state": "idle",
+            "reasons": [],
+            "chunks_left": 0,
+            "bytes_left": 0,
+            "bytes_per_second": 0,
+            "seconds_left": None,
+            "under_way": 0,
+            "counting": False,
+        },
     }
     assert [one["name"] for one in nodes] == ["node-1", "node-2", "node-10"]
     assert nodes[0] == {
@@ -115,6 +155,8 @@ def test_the_status_object(dfs: Callable[..., int], capsys: pytest.CaptureFixtur
         "capacity_bytes": 1_000,
         "used_bytes": 10,
         "last_seen_at": "2023-11-14T22:13:20.000000Z",
+        "scrubbed_at": None,
+        "scrub_percent": None,
     }
     assert nodes[1]["last_seen_at"] is None
 
@@ -143,7 +185,7 @@ def test_a_master_that_does_not_answer(dfs: Callable[..., int], capsys: pytest.C
     assert dfs(silent, "status", "--json") == 5
     shown = capsys.readouterr()
     found = json.loads(shown.out)
-    assert found["master"] == {"address": "127.0.0.1:5000", "state": "unreachable", "epoch": None}
+    assert found["master"] == {"address": "127.0.0.1:5000", "state": "unreachable", "epoch": None, "notice": None}
     assert found["nodes"] == []
     assert found["files"] is None
     assert "dfs start --name demo" in shown.err
@@ -211,3 +253,57 @@ def test_the_self_test_leaves_nothing_and_sees_other_bytes(health: Callable[[Fak
     with pytest.raises(CorruptError):
         health(fake).self_test(make_spec(), CREDENTIALS)
     assert fake.files == {}
+
+
+def test_repair_is_told(dfs: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    """What is left, how fast, and what it waits for; nothing of it while all is well."""
+    fake = FakeDfs(under_replicated=3)
+    assert dfs(fake, "status") == 0
+    assert "repair:" not in capsys.readouterr().out
+    fake.repair = RepairStatusReply(
+        state="working",
+        reasons=["node-2 is silent; if it is not back in 90 s, its copies are made anew"],
+        chunks_left=3,
+        bytes_left=3 << 20,
+        bytes_per_second=1 << 20,
+        seconds_left=3,
+        under_way=2,
+        rebalance="paused",
+        rebalance_bytes_left=5 << 20,
+    )
+    assert dfs(fake, "status") == 0
+    shown = capsys.readouterr().out
+    assert "copies are being made; 3 chunks left, 3.0 MiB, 2 under way, 1.0 MiB/s, about 3 s left" in shown
+    assert "node-2 is silent; if it is not back in 90 s" in shown
+    assert "paused; `dfs rebalance resume` goes on; 5.0 MiB to move" in shown
+    assert dfs(fake, "repair", "status", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["seconds_left"] == 3
+    assert dfs(fake, "rebalance", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "state": "paused",
+        "bytes_left": 5 << 20,
+        "bytes_per_second": 0,
+        "seconds_left": None,
+    }
+
+
+def test_repair_is_forced_and_rebalance_paused(dfs: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    """The operator's word goes to the master; what it answers is said."""
+    fake = FakeDfs()
+    assert dfs(fake, "repair", "--force") == 0
+    assert "node-1, node-2 given up" in capsys.readouterr().out
+    assert dfs(fake, "rebalance", "pause") == 0
+    assert dfs(fake, "rebalance", "resume") == 0
+    assert fake.said == ["force", "pause True", "pause False"]
+
+
+def test_maintenance_says_whether_it_is_safe(dfs: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    """Until when, and which files nobody could read meanwhile."""
+    fake = FakeDfs()
+    assert dfs(fake, "node", "maintenance", "node-2", "--hours", "2") == 0
+    assert "node-2 is in maintenance until 2023-11-14" in (shown := capsys.readouterr().out)
+    assert "Do not stop node-2 now: 1 chunks can be read nowhere else. Among them: /a." in shown
+    assert dfs(fake, "node", "maintenance", "node-2", "--off", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["maintenance_until"] is None
+    assert dfs(fake, "node", "maintenance", "node-9") == 3
+    assert fake.said == ["maintenance 2 False 7200", "maintenance 2 True 14400"]
