@@ -14,6 +14,7 @@ from dfs_deploy.plan import (
     TakePorts,
     plan_deploy,
     plan_destroy,
+    plan_replace,
     plan_shrink,
     plan_start,
     plan_stop,
@@ -114,6 +115,18 @@ class Operator:
             if node not in spec.roles[1:]:
                 raise NotFoundError(f"Cluster {name!r} has no {node}; see `dfs node list`.")
             return self._shrink(without_nodes(spec, [node]), spec)
+
+    def replace_node(self, name: str, node: str) -> Change:
+        """Let one node join anew with an empty volume; what is left of its old one is deleted.
+
+        Raises:
+            NotFoundError: there is no such cluster or node.
+            UnavailableError: the node did not come up; `start` tries again.
+        """
+        with self._store.locked(name):
+            spec = self._store.load(name)
+            engine = self.engine(spec.engine_key)
+            return self._carry_out(engine, spec, plan_replace(spec, engine.look(spec), node))
 
     def scale(self, name: str, nodes: int) -> Change:
         """Change a cluster to so many nodes; those that go are drained first, the highest numbers first.

@@ -310,6 +310,30 @@ def plan_shrink(wanted: ClusterSpec, existing: ClusterSpec, found: Found) -> Ste
     return tuple(steps)
 
 
+def plan_replace(spec: ClusterSpec, found: Found, name: str) -> Steps:
+    """Give a node an empty volume: what is left of the old one goes, and the node joins as a new one.
+
+    Only this makes deploy forget which id the node had. A volume that merely is not there (a forgotten mount) never
+    does: a node that is started as before refuses the empty directory.
+
+    Raises:
+        NotFoundError: the cluster is not there, or has no such node.
+    """
+    plan_start(spec, found)
+    if name not in spec.roles[1:]:
+        raise NotFoundError(f"Cluster {spec.name!r} has no {name}; see `dfs node list`.")
+    old = spec.node(name)
+    nodes = tuple(replace(node, id=None) if node.name == name else node for node in spec.nodes)
+    fresh = replace(spec, nodes=nodes)
+    return (
+        StopRoles((name,)),
+        DeleteNodes((old,)),
+        SaveSpec(fresh),
+        *_start_roles(fresh, replace(found, running=found.running - {name})),
+        AwaitNodes(),
+    )
+
+
 def plan_start(spec: ClusterSpec, found: Found) -> Steps:
     """Start every role that is dead, over its data.
 

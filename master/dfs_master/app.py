@@ -30,6 +30,7 @@ from dfs_master.keys import NodeKeys, load_master_key
 from dfs_master.line_protocol import LineProtocol, LineStore
 from dfs_master.membership import DEAD, KnownNode, timing_of
 from dfs_master.registry import STEP_SECONDS, NodeRegistry
+from dfs_master.replaced import ReplacedNodes
 from dfs_master.safe_mode import SafeMode
 from dfs_master.service import MasterService
 from dfs_master.settings import SettingsHolder, from_records
@@ -50,6 +51,7 @@ WORKER_THREADS = 4
 WORKER_QUEUE_MAX = 256
 CHECKPOINT_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 1.0
+REPLACED_SECONDS = 10.0
 COLLECTOR_SECONDS = 1.0
 HEALING_SECONDS = 0.5
 
@@ -92,6 +94,7 @@ def run(config: MasterConfig, stop: StopSignal, open_store: OpenStore) -> None:
             ("membership", STEP_SECONDS, housekeeping.watch_nodes),
             ("housekeeping", HOUSEKEEPING_SECONDS, housekeeping.tidy),
             ("collector", COLLECTOR_SECONDS, Collector(cluster).step),
+            ("replaced", REPLACED_SECONDS, ReplacedNodes(cluster).step),
             ("checkpoint", CHECKPOINT_SECONDS, checkpointer.step),
         ):
             periodic = Periodic(name, seconds, step)

@@ -168,7 +168,8 @@ class Claim:
         if self.expected_node is not None and found != self.expected_node:
             what = f"node {found}" if found else "no identity"
             raise VolumeForeignError(
-                f"node {self.expected_node} was expected in {volume}, and {what} is there; is a mount forgotten?"
+                f"node {self.expected_node} was expected in {volume}, and {what} is there; is a mount forgotten? "
+                "Where the disk is new and empty: `dfs node replace NODE`"
             )
         if found:
             return

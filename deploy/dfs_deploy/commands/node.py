@@ -92,6 +92,29 @@ def maintenance(session: Session, member: str, *, off: bool, hours: float) -> No
         session.output.line(line)
 
 
+@node.command("replace", cls=ClusterCommand)
+@click.argument("member", metavar="NODE")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_session
+def replace_volume(session: Session, member: str, yes: bool) -> None:
+    """NODE has a new, empty disk: delete what is left of its old volume and let it join as a new node of that name.
+
+    What only the old volume held is lost; the rest is copied from the other nodes at once. Asks first.
+    """
+    from dfs_deploy.reports import change_object, deployed_lines
+
+    cluster = session.cluster_name()
+    if not yes:
+        session.confirm(f"Delete what is left of the volume of {member}, and begin an empty one?", otherwise="--yes")
+    with session.progress():
+        change = session.operator.replace_node(cluster, member)
+    if session.output.json:
+        session.output.record(change_object(change, running=len(change.spec.roles)))
+        return
+    for line in deployed_lines(change):
+        session.output.line(line)
+
+
 @node.command("remove", cls=ClusterCommand)
 @click.argument("member", metavar="NODE")
 @pass_session

@@ -200,11 +200,11 @@ def test_an_empty_volume_takes_the_place_of_a_node_that_is_away(store: Store) ->
     assert (new.name, new.state) == ("node-x", "live")
     assert new.id != old.id
     renamed = f"node-x (replaced {old.id})"
-    found = store.query(f"SELECT name, state, intent FROM nodes WHERE id = {old.id}")  # noqa: S608 - a number of ours
+    found = store.query(f"SELECT name, state, intent FROM nodes WHERE id = {old.id}")
     assert found == [(renamed, "dead", "draining")]
     assert [kind for kind, _ in events(store)].count("node_replaced") == 1
     back = store.do(register("node-x", node_id=old.id, registration=5))
     assert (back.id, back.name) == (old.id, renamed)
     # Only the node that was seen to be away is replaced.
     with pytest.raises(ConflictError, match="has the name"):
-        store.do(register("node-x", replaces=old.id))
+        store.do(register("node-x", replaces=old.id, address="elsewhere:1"))
