@@ -29,7 +29,6 @@ from dfs_master.housekeeping import Housekeeping
 from dfs_master.initialise import initialise
 from dfs_master.service import MasterService
 from dfs_master.settings import Settings as ClusterSettings
-from dfs_master.settings import SettingsHolder
 from dfs_node.findings import FindingQueue
 from dfs_node.forward import Chain
 from dfs_node.get_chunk import ChunkReader
@@ -179,7 +178,7 @@ class World:
 
     def __init__(self, directory: Path, seed: int, *, nodes: int = 3, settings: ClusterSettings | None = None) -> None:
         self.directory = directory
-        self._settings = SettingsHolder(settings)
+        self._settings = settings
         self.random = random.Random(seed)
         self.clock = SimulatedClock()
         self.network = Network(self.clock, self.random, self.note)
@@ -239,7 +238,9 @@ class World:
         """A new master process over the same database."""
         engine = open_engine(self._config.database)
         built = build_cluster(self._config, engine, self.clock, b"unused", StopSignal())
-        self.cluster = replace(built, random=self.random, settings=self._settings)
+        self.cluster = replace(built, random=self.random)
+        if self._settings is not None:
+            self.cluster.settings.current = self._settings
         self.healing = Healing(self.cluster)
         service = MasterService(self.cluster, lambda work: work(), self.healing)
         self.network.attach(MASTER, MasterEndpoint(service, self.cluster.committer.serve_waiting))

@@ -52,10 +52,10 @@ def test_what_is_left_to_move(store: Store) -> None:
     store.do(SetDraining(1, True))
     assert left(store, 1) == (3, 3_000)
     with closing(Reader(open_engine(store.path), store.clock)) as reader:
-        first, second = reader.copies_to_move(1, 0, 2)
-        (third,) = reader.copies_to_move(1, second.chunk_id, 2)
-    assert {each.digest for each in (first, second, third)} == {digest_of(text) for text in ("a", "b1", "b2")}
-    assert (first.staying, first.holders, first.good) == (1, frozenset({1, 2}), frozenset({1, 2}))
+        first = reader.chunks_on_node(1, 0, 2)
+        chunks = reader.copies_of([*first, *reader.chunks_on_node(1, first[-1], 2)])
+    assert {each.digest for each in chunks} == {digest_of(text) for text in ("a", "b1", "b2")}
+    assert chunks[0].good == frozenset({1, 2})
     stored(store, 3, "a")
     assert left(store, 1) == (2, 2_000)
 
