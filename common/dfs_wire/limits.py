@@ -66,6 +66,15 @@ RETRY_SECONDS = 30.0
 # -- tickets and receipts --------------------------------------------------------------------------------------
 
 TICKET_SECONDS = 300
+#: A ticket taken ahead lives shorter: its nodes may drain, fill up or go meanwhile.
+AHEAD_SECONDS = 60
+#: Bytes of all chunks put under one ticket that was taken ahead, and of one of them.
+AHEAD_BYTES_MAX = 8 * MIB
+AHEAD_CHUNK_BYTES_MAX = 1 * MIB
+#: A chunk uses at least so much of a ticket, however small it is.
+AHEAD_CHUNK_BYTES_MIN = 4 * KIB
+#: Tickets of one `TakeTickets`.
+AHEAD_TICKETS_MAX = 16
 RECEIPT_SECONDS = 24 * 3_600
 #: A chunk that was never committed is kept this long after its last receipt.
 ORPHAN_SECONDS = 25 * 3_600
@@ -98,6 +107,7 @@ def _check_relations() -> None:
         "outcomes outlive receipts": RECEIPT_SECONDS < REQUEST_MEMORY_SECONDS,
         "old versions outlive a ticket": TICKET_SECONDS + 60 <= VERSION_GRACE_SECONDS,
         "hops give up in order": list(STREAM_SECONDS_BY_HOP) == sorted(STREAM_SECONDS_BY_HOP, reverse=True),
+        "what is put ahead is sent at once": AHEAD_CHUNK_BYTES_MAX <= EAGER_BODY_BYTES_MAX,
         "suspect before dead": HEARTBEAT_SECONDS < SUSPECT_SECONDS < DEAD_SECONDS < LEFT_SECONDS,
     }
     broken = [claim for claim, holds in relations.items() if not holds]

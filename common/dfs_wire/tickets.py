@@ -12,10 +12,13 @@ import msgspec
 from blake3 import blake3
 
 from dfs_wire.errors import BadTicketError
+from dfs_wire.limits import AHEAD_CHUNK_BYTES_MAX, DIGEST_BYTES
 from dfs_wire.messages import HeartbeatReply, ReadTicket, Receipt, WriteTicket
 
 KEY_BYTES = 32
 NONCE_BYTES = 16
+#: How far the master's time may be ahead of what a node carried on from it.
+AHEAD_SKEW_MS = 5_000
 _KEY_CONTEXT = "dfs 2026-11 node key v1"
 
 
@@ -56,10 +59,57 @@ def check_write_ticket(key: bytes, cluster_id: str, node_id: int, ticket: WriteT
     """
     if not 0 <= hop < len(ticket.hops) or ticket.hops[hop].node_id != node_id:
         raise BadTicketError("the write ticket is for another node; ask the master for a new one")
+    if ticket.bytes_max or ticket.issued_at_ms or ticket.holder:
+        raise BadTicketError("the write ticket is neither for one chunk nor taken ahead; ask the master for a new one")
     expected = write_mac(key, cluster_id, ticket, hop, [each.node_id for each in ticket.hops])
     _require(expected, ticket.hops[hop].mac, "the write ticket")
     if now_ms >= ticket.expires_at_ms:
         raise BadTicketError("the write ticket has expired; ask the master for a new one")
+
+
+def ahead_mac(key: bytes, cluster_id: str, ticket: WriteTicket, hop: int, hop_ids: Sequence[int]) -> bytes:
+    """MAC of one hop of a ticket that is taken ahead: digest and size are left out, the budget and its holder bound."""
+    return _mac(
+        key, "ahead", cluster_id, hop_ids[hop], "put", hop, list(hop_ids), ticket.bytes_max, ticket.generation,
+        ticket.issued_at_ms, ticket.expires_at_ms, ticket.nonce, ticket.holder,
+    )  # fmt: skip
+
+
+def holder_of(secret: bytes) -> bytes:
+    """What a client shows of its secret when it takes tickets ahead."""
+    return blake3(secret).digest()
+
+
+def check_ahead_ticket(
+    key: bytes,
+    cluster_id: str,
+    node_id: int,
+    ticket: WriteTicket,
+    hop: int,
+    secret: bytes,
+    *,
+    now_ms: int,
+    started_at_ms: int,
+) -> None:
+    """May its holder use this ticket for a chunk of that size here, at this place in the chain, now?
+
+    What was used of it the node counts itself: so it refuses what was issued before it began to count.
+
+    Raises:
+        BadTicketError: no.
+    """
+    if not 0 <= hop < len(ticket.hops) or ticket.hops[hop].node_id != node_id:
+        raise BadTicketError("the ticket taken ahead is for another node; ask the master for a new one")
+    expected = ahead_mac(key, cluster_id, ticket, hop, [each.node_id for each in ticket.hops])
+    _require(expected, ticket.hops[hop].mac, "the ticket taken ahead")
+    _require(holder_of(secret), ticket.holder, "the secret of the ticket taken ahead")
+    if now_ms >= ticket.expires_at_ms:
+        raise BadTicketError("the ticket taken ahead has expired; ask the master for a new one")
+    # A master whose clock was set back may speak of a time that this node has seen already.
+    if ticket.issued_at_ms <= started_at_ms or ticket.issued_at_ms > now_ms + AHEAD_SKEW_MS:
+        raise BadTicketError("the ticket taken ahead was not issued while this node counts; ask for a new one")
+    if len(ticket.digest) != DIGEST_BYTES or not 0 < ticket.size <= AHEAD_CHUNK_BYTES_MAX:
+        raise BadTicketError(f"a ticket taken ahead is for chunks of 1 to {AHEAD_CHUNK_BYTES_MAX} bytes; plan this one")
 
 
 def read_mac(key: bytes, cluster_id: str, node_id: int, digest: bytes, expires_at_ms: int) -> bytes:

@@ -66,6 +66,7 @@ RULES: tuple[Rule, ...] = (
     Rule(19, m.DiskUsage, m.DiskUsageReply, Server.MASTER, _USERS, reply_body=Body.LIST),
     Rule(20, m.Space, m.SpaceReply, Server.MASTER, _USERS),
     Rule(21, m.ReportCopy, m.Done, Server.MASTER, _USERS),
+    Rule(22, m.TakeTickets, m.TakeTicketsReply, Server.MASTER, _USERS, reply_body=Body.LIST),
     Rule(23, m.OpenMany, m.OpenManyReply, Server.MASTER, _USERS, Body.LIST, Body.LIST),
     Rule(24, m.StatMany, m.StatManyReply, Server.MASTER, _USERS, Body.LIST, Body.LIST),
     # -- ticket holders at a node

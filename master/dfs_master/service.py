@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dfs_master.cluster import Cluster
+from dfs_master.handlers.ahead import AheadHandlers
 from dfs_master.handlers.batches import BatchHandlers
 from dfs_master.handlers.download import DownloadHandlers
 from dfs_master.handlers.draining import DrainHandlers
@@ -83,6 +84,7 @@ class MasterService:
             m.Open: download.open,
             m.List: tree.list,
             m.Stat: tree.stat,
+            m.TakeTickets: AheadHandlers(cluster).take_tickets,
         }
         #: Inline for short lists, on a worker for long ones.
         self._by_length: dict[type[m.Header], Handler] = {
@@ -185,6 +187,8 @@ def _is_small(request: m.Header) -> bool:
     """Whether the answer is bounded tightly enough for the I/O thread."""
     if isinstance(request, m.Stat):
         return not request.chunks and _is_shallow(request.path)
+    if isinstance(request, m.TakeTickets):
+        return _is_shallow(request.path)
     if isinstance(request, m.List):
         return request.limit <= INLINE_ROWS_MAX and not request.recursive and _is_shallow(request.path)
     # A range needs few extents; a whole file may have thousands.

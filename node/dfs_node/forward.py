@@ -41,7 +41,7 @@ class Chain:
         behind = request.ticket.hops[request.hop + 1 :]
         forward = Forward(behind[0] if behind else None)
         try:
-            forward.begin(self._channels, PutChunk(ticket=request.ticket, hop=request.hop + 1))
+            forward.begin(self._channels, PutChunk(ticket=request.ticket, hop=request.hop + 1, secret=request.secret))
             yield forward
         finally:
             forward.close()

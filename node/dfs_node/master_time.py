@@ -15,11 +15,14 @@ class MasterTime:
         self._lock = threading.Lock()
         #: The master's milliseconds since 1970, and our monotonic seconds when we heard them.
         self._heard: tuple[int, float] | None = None
+        self._first_heard_ms: int | None = None
 
     def learn(self, time_ms: int) -> None:
         """The master said its time just now, in a reply whose MAC was checked."""
         with self._lock:
             self._heard = (time_ms, self._clock.monotonic())
+            if self._first_heard_ms is None:
+                self._first_heard_ms = time_ms
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 by the master's clock.
@@ -36,3 +39,15 @@ class MasterTime:
         if age > NODE_BLIND_SECONDS:
             raise UnavailableError("this node has lost its master and takes no tickets; use another node")
         return time_ms + int(age * 1000)
+
+    def started_at_ms(self) -> int:
+        """The master's time when this process first heard it: what was issued later was issued while it ran.
+
+        Raises:
+            UnavailableError: it has not heard it yet.
+        """
+        with self._lock:
+            first = self._first_heard_ms
+        if first is None:
+            raise UnavailableError("this node has not heard from its master yet; try again in a moment")
+        return first

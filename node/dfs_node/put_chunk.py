@@ -48,7 +48,7 @@ class ChunkReceiver:
             UnavailableError: the sender went away, or this node knows no time.
         """
         ticket = request.ticket
-        self._credentials.check_write(ticket, request.hop)
+        self._credentials.check_write(ticket, request.hop, request.secret)
         if ticket.size > CHUNK_BYTES_MAX:
             raise TooLargeError(f"a chunk of {ticket.size} bytes is over the limit of {CHUNK_BYTES_MAX}")
         if body.size != ticket.size:

@@ -1,5 +1,6 @@
 """A node's own word: receipts for chunks that are durable here."""
 
+from dfs_node.budgets import AheadBudgets
 from dfs_node.identity import IdentityFile
 from dfs_node.master_time import MasterTime
 from dfs_node.volume import StoredChunk
@@ -15,6 +16,7 @@ class Credentials:
     def __init__(self, identity: IdentityFile, time: MasterTime) -> None:
         self._identity = identity
         self._time = time
+        self._budgets = AheadBudgets()
 
     @property
     def node_id(self) -> int:
@@ -26,15 +28,23 @@ class Credentials:
         """The cluster that it belongs to; empty before it joined."""
         return self._identity.current.cluster_id
 
-    def check_write(self, ticket: WriteTicket, hop: int) -> None:
-        """Is this leave to store a chunk here?
+    def check_write(self, ticket: WriteTicket, hop: int, secret: bytes) -> None:
+        """Is this leave to store a chunk here? Of a ticket taken ahead, the chunk's bytes are used up.
 
         Raises:
             BadTicketError: no.
             UnavailableError: this node does not know the time, or has not joined yet.
         """
         key, cluster_id, node_id = self._key()
-        tickets.check_write_ticket(key, cluster_id, node_id, ticket, hop, self._time.now_ms())
+        now_ms = self._time.now_ms()
+        if ticket.bytes_max == 0:
+            tickets.check_write_ticket(key, cluster_id, node_id, ticket, hop, now_ms)
+            return
+        started_at_ms = self._time.started_at_ms()
+        tickets.check_ahead_ticket(
+            key, cluster_id, node_id, ticket, hop, secret, now_ms=now_ms, started_at_ms=started_at_ms
+        )
+        self._budgets.spend(ticket, now_ms)
 
     def check_read(self, ticket: ReadTicket) -> None:
         """Is this leave to read a chunk from here?

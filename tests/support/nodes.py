@@ -134,8 +134,8 @@ class TestNode:
     handlers: NodeHandlers
     session: Session = field(default_factory=lambda: Session("test"))
 
-    def put(self, ticket: WriteTicket, body: FakeBody, hop: int = 0) -> PutChunkReply:
-        return self.handlers.put_chunk(self.session, PutChunk(ticket=ticket, hop=hop), body)
+    def put(self, ticket: WriteTicket, body: FakeBody, hop: int = 0, secret: bytes = b"") -> PutChunkReply:
+        return self.handlers.put_chunk(self.session, PutChunk(ticket=ticket, hop=hop, secret=secret), body)
 
 
 def address_of(node_id: int) -> str:
@@ -205,7 +205,7 @@ class _DirectPut:
     def finish(self) -> PutChunkReply:
         self._cluster.events.append(f"finish {self._address}")
         node = self._cluster.nodes[self._address]
-        return node.put(self._request.ticket, FakeBody(bytes(self._data)), self._request.hop)
+        return node.put(self._request.ticket, FakeBody(bytes(self._data)), self._request.hop, self._request.secret)
 
     def abort(self) -> None:
         self._cluster.events.append(f"abort {self._address}")

@@ -138,6 +138,8 @@ from dfs_wire.messages.upload import (
     PlanAnswer,
     PlanBody,
     PlanReply,
+    TakeTickets,
+    TakeTicketsReply,
 )
 
 __all__ = [
@@ -246,6 +248,8 @@ __all__ = [
     "StatReply",
     "Status",
     "StatusReply",
+    "TakeTickets",
+    "TakeTicketsReply",
     "UsageRow",
     "VolumeState",
     "WriteTicket",

@@ -9,6 +9,7 @@ class PutChunk(Header, frozen=True, kw_only=True):
 
     ticket: WriteTicket
     hop: int = 0
+    secret: bytes = b""
 
 
 class HopFailure(Item, frozen=True):

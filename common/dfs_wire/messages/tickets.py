@@ -12,7 +12,11 @@ class Hop(Item, frozen=True):
 
 
 class WriteTicket(Item, frozen=True):
-    """Leave to store one chunk on the nodes of `hops`, in that order; one MAC per hop."""
+    """Leave to store one chunk on the nodes of `hops`, in that order; one MAC per hop.
+
+    With `bytes_max` it was taken *ahead*: digest and size are the client's to fill in, for one chunk after the other,
+    until so many bytes are used; only who knows the secret behind `holder` may use it.
+    """
 
     digest: bytes
     size: int
@@ -20,6 +24,9 @@ class WriteTicket(Item, frozen=True):
     expires_at_ms: int
     nonce: bytes
     hops: list[Hop]
+    bytes_max: int = 0
+    issued_at_ms: int = 0
+    holder: bytes = b""
 
 
 class ReadTicket(Item, frozen=True):

@@ -40,6 +40,24 @@ class PlanReply(Header, frozen=True, kw_only=True):
     copies: int
 
 
+class TakeTickets(Header, frozen=True, kw_only=True):
+    """Leave to store small chunks that nobody knows yet, under the policy of `path`. Reply body: list of `WriteTicket`
+    with `bytes_max`, without digest and size.
+    """
+
+    path: str
+    holder: bytes
+    count: int = 1
+    exclude_nodes: list[int] = []
+
+
+class TakeTicketsReply(Header, frozen=True, kw_only=True):
+    """Header of the reply to `TakeTickets`."""
+
+    copies: int
+    time_ms: int
+
+
 #: `expect` of a mutation: the target may be anything, must not exist, or must be the version with this id.
 EXPECT_ANY = -1
 EXPECT_ABSENT = 0

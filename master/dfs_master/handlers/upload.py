@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dfs_master.catalog.mutations.files import CommitFiles
 from dfs_master.catalog.rows import ReplicaRow
 from dfs_master.cluster import Cluster
+from dfs_master.handlers.chains import signed_along
 from dfs_master.handlers.replies import outcomes_to
 from dfs_master.membership import KnownNode
 from dfs_master.placement import choose
@@ -94,29 +95,15 @@ class UploadHandlers:
 
     def _signed(self, session: Session, chunk: m.ChunkWanted, chosen: Sequence[KnownNode]) -> m.WriteTicket:
         cluster = self._cluster
-        # The client reaches the first hop by its own address set; nodes reach each other inside.
-        hops = [
-            m.Hop(node.id, node.address_for(session.address_set) if place == 0 else node.address, b"")
-            for place, node in enumerate(chosen)
-        ]
-        ticket = m.WriteTicket(
+        bare = m.WriteTicket(
             chunk.digest,
             chunk.size,
             cluster.generations.next(),
             cluster.clock.wall_ms() + TICKET_SECONDS * 1000,
             secrets.token_bytes(NONCE_BYTES),
-            hops,
+            [],
         )
-        ids = [hop.node_id for hop in hops]
-        signed = [
-            m.Hop(
-                hop.node_id,
-                hop.address,
-                write_mac(cluster.keys.of(hop.node_id), cluster.cluster_id, ticket, place, ids),
-            )
-            for place, hop in enumerate(hops)
-        ]
-        return m.WriteTicket(ticket.digest, ticket.size, ticket.generation, ticket.expires_at_ms, ticket.nonce, signed)
+        return signed_along(cluster, session, bare, chosen, write_mac)
 
     def commit(self, _session: Session, request: m.Commit, body: bytes, respond: Respond) -> None:
         """Check the receipts' signatures, then let the committer judge and write."""

@@ -65,7 +65,8 @@ def flipped(value: Any) -> Iterator[Any]:
     elif isinstance(value, int):
         for bit in range(63):
             yield value ^ (1 << bit)
-        yield -value
+        if value:
+            yield -value
 
 
 def altered(value: msgspec.Struct, *, leave: tuple[str, ...] = ()) -> Iterator[Any]:
