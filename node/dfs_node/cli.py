@@ -27,7 +27,7 @@ from dfs_wire.errors import ChunkCorruptError, UsageError
 @click.option("--public-address", default="", metavar="HOST:PORT", help="How clients outside do [--cluster-address].")
 @click.option("--zone", default="", help="What fails together with this node: a rack, a room.")
 @click.option("--join-token-file", type=click.Path(path_type=Path), help="File with the token for a first join.")
-@click.option("--expect-node", type=click.IntRange(min=1), metavar="ID", help="Refuse a volume of any other node, or none.")
+@click.option("--expect-node", type=click.IntRange(min=1), metavar="ID", help="Refuse any other volume, or none.")
 @click.option("--log-file", type=click.Path(path_type=Path), help="Write logs here instead of standard error.")
 @click.option("--log-level", default="INFO", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]))
 @click.pass_context

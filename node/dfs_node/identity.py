@@ -125,6 +125,16 @@ class IdentityFile:
                     )
                 )
 
+    def remember(self, commit_seq: int) -> None:
+        """Keep a higher commit_seq: the mark by which an older database is known, also after everybody lost power.
+
+        Raises:
+            VolumeFailedError: it could not be written.
+        """
+        with self._lock:
+            if commit_seq > self._current.highest_commit_seq:
+                self._replace(msgspec.structs.replace(self._current, highest_commit_seq=commit_seq))
+
     def _replace(self, identity: Identity) -> None:
         try:
             write_secret(self._path, encode_identity(identity))

@@ -6,6 +6,7 @@ calls it by hand.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +25,9 @@ from dfs_wire.channel import Channel, Dialer
 from dfs_wire.codec import encode_list
 from dfs_wire.errors import DfsError, VolumeForeignError
 from dfs_wire.limits import HEARTBEAT_SECONDS, SUSPECT_SECONDS
+
+#: How often the newest commit_seq is made durable while nothing else has to be.
+REMEMBER_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +90,7 @@ class MasterLink:
         self._channel: Channel | None = None
         self._failures = 0
         self._trying_since = clock.monotonic()
+        self._remembered_at = clock.monotonic()
         self._heartbeat_seconds = HEARTBEAT_SECONDS
         self._heard = Heard(identity.current.highest_epoch, identity.current.highest_commit_seq)
 
@@ -116,6 +121,8 @@ class MasterLink:
                 self._beat(leaving=True)
             except DfsError as error:
                 log.info("the master did not hear that this node leaves: %s", error)
+            with suppress(DfsError):  # a volume that cannot be written has said so
+                self._identity.remember(self._heard.commit_seq)
         self._hang_up()
 
     def _after(self, error: DfsError) -> float:
@@ -249,8 +256,13 @@ class MasterLink:
             if orders:
                 log.error("%d orders of the older epoch %d are refused", len(orders), reply.epoch)
             return
+        now = self._clock.monotonic()
         if judgement is Obey.AFTER_EPOCH:
             self._identity.raise_epoch(reply.epoch, reply.commit_seq)
+            self._remembered_at = now
+        elif now - self._remembered_at >= REMEMBER_SECONDS:
+            self._identity.remember(self._heard.commit_seq)
+            self._remembered_at = now
         self._orders.take(orders)
 
     def _follow_rules(self, reply: m.HeartbeatReply, *, given: bool) -> None:

@@ -114,6 +114,12 @@ class Scrubber:
         with self._lock:
             return self._state
 
+    @property
+    def rules(self) -> ScrubRules:
+        """What it follows now."""
+        with self._lock:
+            return self._rules
+
     def follow(self, rules: ScrubRules) -> None:
         """The master's settings, as its last reply said."""
         with self._lock:

@@ -29,6 +29,9 @@ class FakeMaster:
     refuse_register: DfsError | None = None
     refuse_beat: DfsError | None = None
     signs_with: bytes | None = None
+    #: scrub_seconds, scrub_bytes_per_second, inventory_seconds; zeros: none are given.
+    rules: tuple[int, int, int] = (0, 0, 0)
+    rules_signed_with: bytes | None = None
     orders: list[m.Order] = field(default_factory=list)
     hellos: list[m.Hello] = field(default_factory=list)
     registers: list[m.Register] = field(default_factory=list)
@@ -76,10 +79,22 @@ class FakeMaster:
             raise self.refuse_beat
         self.findings += decode(body, list[m.Finding])
         orders, self.orders = encode(self.orders), []
-        reply = m.HeartbeatReply(epoch=self.epoch, commit_seq=self.commit_seq, time_ms=self.clock.wall_ms())
+        scrub_seconds, scrub_rate, inventory_seconds = self.rules
+        reply = m.HeartbeatReply(
+            epoch=self.epoch,
+            commit_seq=self.commit_seq,
+            time_ms=self.clock.wall_ms(),
+            scrub_seconds=scrub_seconds,
+            scrub_bytes_per_second=scrub_rate,
+            inventory_seconds=inventory_seconds,
+        )
         key = self.signs_with or key_of(self.node_id)
         mac = tickets.order_mac(key, self.cluster_id, self.node_id, reply, orders)
-        return Answer(msgspec.structs.replace(reply, mac=mac), orders)
+        rules_mac = b""
+        if any(self.rules):
+            rules_key = self.rules_signed_with or key
+            rules_mac = tickets.rules_mac(rules_key, self.cluster_id, self.node_id, reply)
+        return Answer(msgspec.structs.replace(reply, mac=mac, rules_mac=rules_mac), orders)
 
 
 class _MasterChannel:

@@ -27,6 +27,8 @@ from dfs_node.master_time import MasterTime
 from dfs_node.memory_volume import MemoryVolume
 from dfs_node.orders import OrderRunner
 from dfs_node.replicate import Replicator
+from dfs_node.scrub import Scrubber
+from dfs_node.scrub_rules import ScrubRules
 from dfs_node.volume import Volume
 from dfs_runtime.clock import ManualClock
 from dfs_wire.errors import (
@@ -68,7 +70,7 @@ class Setup:
         self.epochs_on_disk: list[int] = []
         self.restart(token)
 
-    def restart(self, token: bytes | None = None) -> None:
+    def restart(self, token: bytes | None = None, scrubber: Scrubber | None = None) -> None:
         """As a new process would begin."""
         self.identity = claim_volume(self.path, Claim(may_join=token is not None))
         self.link = MasterLink(
@@ -84,6 +86,7 @@ class Setup:
             time=self.time,
             clock=self.clock,
             jitter=lambda: 1.0,
+            scrubber=scrubber,
         )
 
     def take(self, orders: list[Order]) -> None:
@@ -410,3 +413,43 @@ def test_findings_are_bounded_and_newest_wins() -> None:
     queue.add(newer)
     queue.told(page)
     assert len(queue) == FINDINGS_MAX - FINDINGS_PER_HEARTBEAT + 1
+
+
+def test_the_newest_metadata_is_remembered_over_restarts(setup: Setup) -> None:
+    """At most a minute of it is forgotten by a crash, and nothing by a stop: so a restored backup is noticed."""
+    setup.master.commit_seq = 10
+    setup.link.step()
+    setup.master.commit_seq = 500
+    setup.clock.advance(3)
+    setup.link.step()
+    kept = load_identity(setup.path)
+    assert kept is not None
+    assert kept.highest_commit_seq == 10
+    setup.clock.advance(60)
+    setup.link.step()
+    kept = load_identity(setup.path)
+    assert kept is not None
+    assert kept.highest_commit_seq == 500
+    setup.master.commit_seq = 700
+    setup.clock.advance(3)
+    setup.link.step()
+    setup.link.leave()
+    setup.restart()
+    setup.link.step()
+    assert setup.master.registers[-1].highest_commit_seq == 700
+
+
+def test_rules_of_the_master_are_followed_only_when_they_are_its_own(setup: Setup) -> None:
+    """The scrub's pace comes with the heartbeats, signed."""
+    scrubber = Scrubber(setup.volume, setup.findings, setup.clock)
+    setup.restart(JOIN_TOKEN, scrubber)
+    setup.link.step()
+    assert scrubber.rules == ScrubRules()
+    setup.master.rules = (7, 8_192, 9)
+    setup.link.step()
+    assert scrubber.rules == ScrubRules(7, 8_192)
+    setup.master.rules = (1, 4_096, 9)
+    setup.master.rules_signed_with = b"x" * 32
+    setup.link.step()
+    assert scrubber.rules == ScrubRules(7, 8_192)
+    assert not setup.link.connected
