@@ -6,6 +6,7 @@ from functools import partial
 
 from dfs_node.copying import CopyQueue
 from dfs_node.findings import FindingQueue
+from dfs_node.repack import repack
 from dfs_node.replicate import Replicator
 from dfs_node.scrub import Scrubber
 from dfs_node.volume import Volume
@@ -44,6 +45,8 @@ class OrderWork:
                 self._findings.add(self._copied(order))
             elif order.kind is OrderKind.DELETE:
                 self._findings.add(self._deleted(order))
+            elif order.kind is OrderKind.REPACK:
+                self._findings.add(self._repacked(order))
             elif order.kind is OrderKind.SCRUB and self._scrubber is not None:
                 self._scrubber.start_pass()
         except DfsError as error:
@@ -57,6 +60,15 @@ class OrderWork:
             log.warning("chunk %s could not be copied: %s", order.digest.hex(), error)
             return Finding(order.digest, 0, FindingKind.NOT_STORED, f"{error.code}: {error}")
         return Finding(stored.digest, stored.generation, FindingKind.STORED)
+
+    def _repacked(self, order: Order) -> Finding:
+        """Write a pack anew; the finding names what was made, or says why nothing was."""
+        try:
+            made = repack(self._volume, order)
+        except DfsError as error:
+            log.warning("pack %s could not be written anew: %s", order.digest.hex(), error)
+            return Finding(order.digest, 0, FindingKind.REPACKED, f"{error.code}: {error}")
+        return Finding(order.digest, made.generation, FindingKind.REPACKED, made=made.digest, made_size=made.size)
 
     def _deleted(self, order: Order) -> Finding:
         """Remove a file; the finding says that nothing of this generation or older is here any more.

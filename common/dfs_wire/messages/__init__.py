@@ -72,6 +72,7 @@ from dfs_wire.messages.nodes import (
     OrderKind,
     Register,
     RegisterReply,
+    Slice,
     VolumeState,
 )
 from dfs_wire.messages.operators import (
@@ -238,6 +239,7 @@ __all__ = [
     "SetSetting",
     "SettingItem",
     "SharedExtent",
+    "Slice",
     "Space",
     "SpaceDetail",
     "SpaceDetailReply",

@@ -61,6 +61,8 @@ class FindingKind(StrEnum):
     NOT_STORED = "not_stored"
     #: A delete order was carried out: no file of that generation or an older one is here, or ever was.
     DELETED = "deleted"
+    #: A repack order was carried out: `made` and `made_size` are the new chunk's; without them it failed.
+    REPACKED = "repacked"
 
 
 class Finding(Item, frozen=True):
@@ -70,6 +72,9 @@ class Finding(Item, frozen=True):
     generation: int
     kind: FindingKind
     detail: str = ""
+    #: REPACKED: digest and size of the chunk that was made.
+    made: bytes = b""
+    made_size: int = 0
 
 
 class Heartbeat(Header, frozen=True, kw_only=True):
@@ -116,6 +121,15 @@ class OrderKind(StrEnum):
     SCRUB = "scrub"
     #: Remove the chunk's file, if it was written at `generation` or before.
     DELETE = "delete"
+    #: Write the chunk's `slices` anew, one behind the other, as a chunk of its own.
+    REPACK = "repack"
+
+
+class Slice(Item, frozen=True):
+    """A part of a chunk."""
+
+    offset: int
+    length: int
 
 
 class Order(Item, frozen=True):
@@ -134,6 +148,8 @@ class Order(Item, frozen=True):
     #: COPY: no other verified copy can be reached, so it comes before others; and how many copies to make at once.
     last_copy: bool = False
     streams: int = 0
+    #: REPACK: what is still needed, in order.
+    slices: list[Slice] = []
 
 
 class Inventory(Header, frozen=True, kw_only=True):

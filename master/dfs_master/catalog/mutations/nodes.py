@@ -273,8 +273,8 @@ class RecordFindings(Mutation[None]):
 
     def _record(self, context: Context, finding: Finding) -> None:
         chunk = context.content.chunk(finding.digest)
-        if chunk is None:
-            return
+        if chunk is None or finding.kind == FindingKind.REPACKED:
+            return  # what was made is judged by whoever ordered it
         replicas = context.content.replicas(chunk.id)
         before = replicas.get(self.node_id)
         if finding.kind == FindingKind.DELETED:
