@@ -1,0 +1,191 @@
+"""The collector with hardly any grace, on real processes: space comes back, and nothing that is needed goes with it."""
+
+import io
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.support.faults import MIB, FaultCluster
+from tests.support.history import Upload
+from tests.support.oracle import examine
+from tests.support.polling import poll_for
+from tests.support.small_disks import small_disk
+
+from dfs_client.api import Dfs, connect
+from dfs_wire.errors import DfsError, NoSpaceError, NotFoundError
+
+#: `DFS_RACES=10000` for the long run.
+RACES = int(os.environ.get("DFS_RACES", "400"))
+#: `DFS_FULL_MIB=1024` deletes a GiB.
+DISK_BYTES = int(os.environ.get("DFS_FULL_MIB", "48")) * MIB
+FILE_BYTES = DISK_BYTES // 10
+WORKERS = 4
+NAMES_EACH = 3
+CONTENTS = [random.Random(number).randbytes(size) for number, size in enumerate((1, 1_000, 65_537, 300_000))]
+#: An upload that was refused leaves chunks that nobody knows of; they go in the same way.
+HASTY = {"version_grace_seconds": 1, "chunk_grace_seconds": 1, "orphan_seconds": 5, "inventory_seconds": 5}
+SETTLE_SECONDS = 90.0
+
+
+@contextmanager
+def started(cluster: FaultCluster, settings: Mapping[str, float]) -> Iterator[FaultCluster]:
+    """The cluster with these settings, running."""
+    with cluster:
+        cluster.start()
+        with admin(cluster) as dfs:
+            for name, value in settings.items():
+                dfs.admin.set_setting(name, str(value))
+        yield cluster
+
+
+def admin(cluster: FaultCluster) -> Dfs:
+    """An operator."""
+    return connect(master=cluster.addresses["master"], key=cluster.keys["admin_key"], environ={})
+
+
+def chunk_files(cluster: FaultCluster) -> set[tuple[str, str]]:
+    """Node and digest of every chunk file."""
+    return {
+        (node, path.name)
+        for node, volume in cluster.volumes.items()
+        for path in (volume / "chunks").glob("*/" + "?" * 64)
+    }
+
+
+def good_copies(cluster: FaultCluster) -> set[tuple[str, str]]:
+    """Node and digest of every copy that counts."""
+    rows = cluster.rows(
+        "SELECT n.name AS node, lower(hex(c.digest)) AS digest FROM replicas r"
+        " JOIN nodes n ON n.id = r.node_id JOIN chunks c ON c.id = r.chunk_id WHERE r.state = 'good'"
+    )
+    return {(row["node"], row["digest"]) for row in rows}
+
+
+def test_space_comes_back_on_full_volumes(tmp_path: Path) -> None:
+    """Three disks are filled until they refuse; after deleting, the space is free again and uploads work."""
+    names = ("node-1", "node-2", "node-3")
+    with ExitStack() as parts:
+        volumes = {name: parts.enter_context(small_disk(tmp_path / "disks" / name, DISK_BYTES)) for name in names}
+        cluster = parts.enter_context(started(FaultCluster(tmp_path / "cluster", volumes=volumes), HASTY))
+        dfs = parts.enter_context(cluster.client())
+        kept = Upload("kept", "/kept", FILE_BYTES)
+        dfs.upload(kept.stream(), kept.path)
+        first = fill(dfs, "first")
+        operator = parts.enter_context(admin(cluster))
+        dfs.remove("/fill", recursive=True)
+        detail = operator.admin.space_detail()[1]
+        assert sum(node.waiting_bytes for node in detail) + sum(node.live_bytes for node in detail) >= 2 * FILE_BYTES
+        poll_for("the space to come back", lambda: len(chunk_files(cluster)) == 2 * chunks_of(dfs, kept), seconds=60)
+        poll_for("uploads to work again", lambda: uploads(dfs, Upload("probe", "/fill/probe", FILE_BYTES)), seconds=30)
+        assert len(fill(dfs, "second")) >= len(first) - 2
+        dfs.download(kept.path, tmp_path / "kept")
+        assert (tmp_path / "kept").read_bytes() == kept.content()
+        assert examine(cluster).faults == []
+
+
+def chunks_of(dfs: Dfs, upload: Upload) -> int:
+    """Into how many chunks a file was cut."""
+    return len(dfs.stat(upload.path, chunks=True).chunks)
+
+
+def fill(dfs: Dfs, label: str) -> list[Upload]:
+    """Store files until one is refused for want of space."""
+    stored: list[Upload] = []
+    while True:
+        upload = Upload(f"{label}-{len(stored)}", f"/fill/{label}-{len(stored)}", FILE_BYTES)
+        try:
+            dfs.upload(upload.stream(), upload.path)
+        except NoSpaceError:
+            return stored
+        stored.append(upload)
+        assert len(stored) * FILE_BYTES < 2 * DISK_BYTES, "more than the disks can hold"
+
+
+def uploads(dfs: Dfs, upload: Upload) -> bool:
+    """Whether this upload is taken."""
+    try:
+        dfs.upload(upload.stream(), upload.path)
+    except DfsError:
+        return False
+    return True
+
+
+class Worker:
+    """One client that races with the collector and with others' contents, over names of its own."""
+
+    def __init__(self, cluster: FaultCluster, number: int, races: int) -> None:
+        self.names = [f"/worker-{number}/f{each}" for each in range(NAMES_EACH)]
+        self.holds: dict[str, bytes | None] = dict.fromkeys(self.names)
+        self.faults: list[str] = []
+        self._random = random.Random(number)
+        self._races = races
+        self._cluster = cluster
+        self.thread = threading.Thread(target=self._run, name=f"worker-{number}")
+
+    def _run(self) -> None:
+        try:
+            with self._cluster.client() as dfs:
+                steps = [self._put, self._put, self._remove, self._rename, self._get]
+                for _ in range(self._races):
+                    self._random.choice(steps)(dfs, self._random.choice(self.names))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test tells of it
+            self.faults.append(repr(error))
+
+    def _put(self, dfs: Dfs, name: str) -> None:
+        data = self._random.choice(CONTENTS)
+        dfs.upload(io.BytesIO(data), name)
+        self.holds[name] = data
+
+    def _remove(self, dfs: Dfs, name: str) -> None:
+        if self.holds[name] is not None:
+            dfs.remove(name)
+            self.holds[name] = None
+
+    def _rename(self, dfs: Dfs, name: str) -> None:
+        target = self._random.choice([each for each in self.names if each != name])
+        if self.holds[name] is not None:
+            dfs.rename(name, target)
+            self.holds[target], self.holds[name] = self.holds[name], None
+
+    def _get(self, dfs: Dfs, name: str) -> None:
+        found = read(dfs, name)
+        if found != self.holds[name]:
+            self.faults.append(f"{name} does not hold what was acknowledged")
+
+
+def read(dfs: Dfs, name: str) -> bytes | None:
+    """The content, or None where nothing is."""
+    target = io.BytesIO()
+    try:
+        dfs.download(name, target)
+    except NotFoundError:
+        return None
+    return target.getvalue()
+
+
+def test_races_of_uploads_and_deletes_with_the_collector(tmp_path: Path) -> None:
+    """Few contents, stored and deleted over and over by several clients: nothing acknowledged is lost at any time,
+    and in the end the volumes hold the copies that count and nothing else.
+    """
+    with started(FaultCluster(tmp_path), {**HASTY, "orphan_seconds": 5, "inventory_seconds": 5}) as cluster:
+        workers = [Worker(cluster, number, RACES // WORKERS) for number in range(WORKERS)]
+        for worker in workers:
+            worker.thread.start()
+        for worker in workers:
+            worker.thread.join()
+        assert [fault for worker in workers for fault in worker.faults] == []
+        with cluster.client() as dfs:
+            for worker in workers:
+                for name, data in worker.holds.items():
+                    assert read(dfs, name) == data
+        poll_for("the volumes to hold what counts and no more", settled(cluster), seconds=SETTLE_SECONDS)
+        assert examine(cluster).faults == []
+        assert cluster.rows("SELECT count(*) AS deleted FROM replicas WHERE state = 'deleted'")[0]["deleted"] > 0
+
+
+def settled(cluster: FaultCluster) -> Callable[[], bool]:
+    """Whether files and copies on record are the same."""
+    return lambda: chunk_files(cluster) == good_copies(cluster)
