@@ -3,7 +3,7 @@
 import logging
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from dfs_client.backoff import Backoff
@@ -90,6 +90,14 @@ class MasterClient:
         """Where may these chunks go? The answers come in the order of `chunks`."""
         body = m.PlanBody(list(chunks), list(receipts), list(exclude_nodes))
         return self.call(m.Plan(path=path), m.PlanReply, encode_list(body)).items(list[m.PlanAnswer])
+
+    def take_tickets(
+        self, path: str, holder: bytes, count: int, exclude_nodes: Iterable[int]
+    ) -> tuple[m.TakeTicketsReply, list[m.WriteTicket]]:
+        """Leave to put small chunks under the policy of `path`. One try: a plan does instead."""
+        request = m.TakeTickets(path=path, holder=holder, count=count, exclude_nodes=list(exclude_nodes))
+        answer = self._try_once(request, m.TakeTicketsReply, b"")
+        return answer.header, answer.items(list[m.WriteTicket])
 
     def commit(self, files: Sequence[m.FileCommit], receipts: Sequence[m.Receipt]) -> list[m.Outcome]:
         """Make versions visible; an outcome for each file, in order."""

@@ -6,6 +6,9 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
+from dfs_client.ahead import AheadTickets
 from dfs_client.backoff import Backoff, Cancellation
 from dfs_client.master import MasterClient
 from dfs_client.receipts import Ledger
@@ -24,6 +27,7 @@ from dfs_wire.errors import (
 )
 from dfs_wire.limits import SUSPECT_SECONDS
 from dfs_wire.messages import ChunkWanted, HopFailure, Receipt, WriteTicket
+from dfs_wire.tickets import KEY_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +91,7 @@ class ChunkSender:
         self._troubles = Troubles(clock)
         #: Where first hops were reached: a later hop's address may be for nodes among themselves only.
         self._addresses: dict[int, str] = {}
+        self.ahead = AheadTickets(master, clock, randomness.randbytes(KEY_BYTES))
 
     def plan(self, path: str, chunks: Sequence[ChunkWanted], ledger: Ledger) -> dict[bytes, WriteTicket | None]:
         """A ticket for each chunk, or None where the cluster needs no bytes of it.
@@ -121,11 +126,24 @@ class ChunkSender:
         Raises:
             DfsError: as `plan` and `send`.
         """
+        size = len(chunk.data)
+        taken = self.ahead.take(path, size, self._troubles.nodes())
+        if taken is not None:
+            self._addresses[taken.hops[0].node_id] = taken.hops[0].address
+            filled = msgspec.structs.replace(taken, digest=chunk.digest, size=size)
+            failed: list[int] = []
+            error = self._try(chunk, filled, ledger, failed, cancellation)
+            if error is None:
+                return size
+            logger.info("chunk %s: %s; planning it", chunk.digest.hex()[:16], error)
+            if not isinstance(error, BusyError):
+                self.ahead.drop(taken, failed)
         ticket = self.plan(path, [chunk.wanted], ledger)[chunk.digest]
+        self.ahead.planned(path, known=ticket is None)
         if ticket is None:
             return 0
         self.send(path, chunk, ticket, ledger, cancellation)
-        return len(chunk.data)
+        return size
 
     def send(
         self, path: str, chunk: Chunk, ticket: WriteTicket | None, ledger: Ledger, cancellation: Cancellation
@@ -174,7 +192,8 @@ class ChunkSender:
     ) -> DfsError | None:
         """One put; None when all hops have it. `failed` grows by the nodes whose fault it was."""
         try:
-            reply = self._nodes.put(ticket, chunk.data, cancellation)
+            secret = self.ahead.secret if ticket.bytes_max else b""
+            reply = self._nodes.put(ticket, chunk.data, cancellation, secret=secret)
         except InterruptedByUserError:
             raise
         except BusyError as error:

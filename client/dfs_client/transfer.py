@@ -35,14 +35,16 @@ class NodeClient:
     def __init__(self, pool: ChannelPool) -> None:
         self._pool = pool
 
-    def put(self, ticket: WriteTicket, data: memoryview, cancellation: Cancellation) -> PutChunkReply:
-        """Send a chunk to the first hop, which forwards it along the chain.
+    def put(
+        self, ticket: WriteTicket, data: memoryview, cancellation: Cancellation, *, secret: bytes = b""
+    ) -> PutChunkReply:
+        """Send a chunk to the first hop, which forwards it along the chain. A ticket taken ahead needs its `secret`.
 
         Raises:
             DfsError: no hop stored it.
         """
         with self._pool.channel(ticket.hops[0].address) as channel:
-            stream = channel.put(PutChunk(ticket=ticket))
+            stream = channel.put(PutChunk(ticket=ticket, secret=secret))
             try:
                 for start in range(0, len(data), STREAM_BLOCK_BYTES):
                     cancellation.check()

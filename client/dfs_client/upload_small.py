@@ -39,7 +39,10 @@ def upload_small(engine: Engine, local: LocalSource, path: str, *, expect: int, 
     def read_again(offset: int, length: int) -> bytes:
         return data[offset : offset + length]
 
-    (result,) = commit_files(engine, [Pending(commit, read_again)], ledger, _NEVER)
+    def refused(_path: str, _error: DfsError) -> None:
+        engine.sender.ahead.forget(path)
+
+    (result,) = commit_files(engine, [Pending(commit, read_again)], ledger, _NEVER, on_refused=refused)
     if isinstance(result, DfsError):
         raise result
     if progress is not None:
