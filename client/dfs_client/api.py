@@ -34,6 +34,7 @@ from dfs_client.types import (
     Downloaded,
     DownloadResult,
     FileStat,
+    LocalPath,
     Progress,
     ProgressEvent,
     Uploaded,
@@ -214,7 +215,7 @@ class Dfs:
         return upload_stream(self._parts(), source, target, clobber=clobber, progress=progress)
 
     def upload_many(
-        self, files: Iterable[tuple[Path, str]], *, clobber: bool = True, progress: Progress | None = None
+        self, files: Iterable[tuple[LocalPath, str]], *, clobber: bool = True, progress: Progress | None = None
     ) -> Iterator[UploadResult]:
         """Store many local files; gives a result for each, and goes on past those that fail.
 
@@ -252,7 +253,7 @@ class Dfs:
         return download_stream(self._parts(), source, target, progress=progress)
 
     def download_many(
-        self, files: Iterable[tuple[Entry, Path]], *, force: bool = False, progress: Progress | None = None
+        self, files: Iterable[tuple[Entry, LocalPath]], *, force: bool = False, progress: Progress | None = None
     ) -> Iterator[DownloadResult]:
         """Read many files to local names; gives a result for each, in order, and goes on past those that fail.
 
@@ -355,6 +356,13 @@ class Dfs:
             NotEmptyError: a directory holds something, and `recursive` is false.
         """
         self._master.remove(canonical(path), recursive=recursive)
+
+    def remove_many(self, paths: Sequence[str], *, recursive: bool = False) -> Iterator[tuple[str, DfsError | None]]:
+        """Remove names, none of which may lie below another; gives each with its error, in order, and goes on.
+
+        Take all results: the work is done while they are asked for.
+        """
+        return tree.remove_many(self._master, paths, recursive=recursive, executor=self._executor)
 
     def rename(self, source: str, target: str, *, clobber: bool = True) -> None:
         """Give a file or a whole tree another name, in one step.

@@ -1,6 +1,7 @@
 """What became of many items: each is reported, a failed one stops nothing, and the end says how many failed."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import ClassVar
 
 from dfs_client.display import human_bytes, visible
@@ -34,12 +35,12 @@ class Batch:
         """Whether anything failed so far."""
         return bool(self._failures)
 
-    def add_done(self, record: dict[str, object], size: int = 0) -> None:
-        """An item is done; `size` in bytes."""
+    def add_done(self, record: dict[str, object] | Callable[[], dict[str, object]], size: int = 0) -> None:
+        """An item is done; `size` in bytes. A record that costs something to make is given as what makes it."""
         self.done += 1
         self.bytes_done += size
         if self._output.json:
-            self._output.record(record)
+            self._output.record(record() if callable(record) else record)
 
     def add_failed(self, what: str, error: DfsError, record: dict[str, object]) -> None:
         """An item failed; it is listed by `finish`."""

@@ -21,7 +21,7 @@ from dfs_client.opened_batch import OpenedBatch, OpenedPack, Slice, open_batch
 from dfs_client.packing import PACK_BYTES_MAX
 from dfs_client.small_files import SmallFiles
 from dfs_client.spans import Span, spans_of
-from dfs_client.types import Downloaded, DownloadResult, Progress, ProgressEvent
+from dfs_client.types import Downloaded, DownloadResult, LocalPath, Progress, ProgressEvent
 from dfs_wire.errors import (
     BusyError,
     CorruptError,
@@ -46,7 +46,7 @@ ABORT_SECONDS = 2.0
 class _Batch:
     """Consecutive files, with the result of each as it comes. `opened` is None where none of them is small."""
 
-    files: list[tuple[Entry, Path]]
+    files: list[tuple[Entry, LocalPath]]
     results: list[Downloaded | DfsError | None]
     #: The numbers of the files that are opened together, in the order of the request.
     small: list[int] = field(default_factory=list)
@@ -68,7 +68,7 @@ class _Fetch:
 
 
 def download_many(
-    engine: Engine, files: Iterable[tuple[Entry, Path]], *, force: bool, progress: Progress | None
+    engine: Engine, files: Iterable[tuple[Entry, LocalPath]], *, force: bool, progress: Progress | None
 ) -> Iterator[DownloadResult]:
     """Download files, in order; see `Dfs.download_many`."""
     run = _Run(engine, force=force, progress=progress)
@@ -91,7 +91,7 @@ class _Run:
         self._hopeless: DfsError | None = None
         self._fetches: deque[_Fetch] = deque()
 
-    def results(self, files: Iterable[tuple[Entry, Path]]) -> Iterator[DownloadResult]:
+    def results(self, files: Iterable[tuple[Entry, LocalPath]]) -> Iterator[DownloadResult]:
         """A result for each file, in order."""
         source = iter(files)
         following = self._begin(source)
@@ -112,7 +112,7 @@ class _Run:
 
     # -- one batch -----------------------------------------------------------------------------------------------
 
-    def _begin(self, source: Iterator[tuple[Entry, Path]]) -> _Batch | None:
+    def _begin(self, source: Iterator[tuple[Entry, LocalPath]]) -> _Batch | None:
         """Take the next files and ask for the small ones."""
         files = list(islice(source, BATCH_PATHS_MAX))
         if not files:
@@ -180,7 +180,7 @@ class _Run:
                 batch.results[number] = download_file(
                     self._engine,
                     entry.path,
-                    target,
+                    Path(target),
                     force=self._force,
                     progress=self._progress,
                     executor=self._engine.executor,
@@ -265,7 +265,7 @@ class _Run:
             except DfsError as error:
                 batch.results[number] = error
 
-    def _write_file(self, entry: Entry, file: OpenedFile, target: Path, data: memoryview) -> Downloaded:
+    def _write_file(self, entry: Entry, file: OpenedFile, target: LocalPath, data: memoryview) -> Downloaded:
         # The chunk is right; this holds the catalog to its word about what lies where in it.
         if blake3(data).digest() != file.digest:
             raise CorruptError(f"the content of {entry.path} has another digest than was stored; see `dfs status`")
@@ -274,7 +274,7 @@ class _Run:
 
     # -- results -------------------------------------------------------------------------------------------------
 
-    def _result(self, entry: Entry, target: Path, result: Downloaded | DfsError | None) -> DownloadResult:
+    def _result(self, entry: Entry, target: LocalPath, result: Downloaded | DfsError | None) -> DownloadResult:
         if not isinstance(result, Downloaded):
             return DownloadResult(entry.path, target, error=result or _left_out(entry))
         if self._progress is not None and entry.size <= LARGE_BYTES:

@@ -4,6 +4,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from dfs_client.local_errors import from_os_error
 from dfs_client.remote_paths import is_utf8, join
@@ -19,11 +20,11 @@ _SPECIAL_KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LocalItem:
+class LocalItem(NamedTuple):
     """A file or directory. `relative` is its path below the root, empty for the root; `size` in bytes."""
 
-    path: Path
+    #: Text: there may be a million of them, and a `Path` costs as much as all else here.
+    path: str
     relative: str
     size: int
     mtime_ns: int
@@ -68,7 +69,7 @@ def scan(root: Path) -> LocalTree:
     """
     tree = LocalTree()
     try:
-        tree.directories.append(_item(root, "", root.stat()))
+        tree.directories.append(_item(str(root), "", root.stat()))
     except OSError as error:
         raise from_os_error(error) from error
     waiting = [tree.directories[0]]
@@ -88,25 +89,25 @@ def _scan_directory(directory: LocalItem, tree: LocalTree) -> list[LocalItem]:
         with os.scandir(directory.path) as listing:
             found = sorted(listing, key=lambda child: child.name)
     except OSError as error:
-        tree.refused.append(Refused(directory.path, directory.relative, from_os_error(error)))
+        tree.refused.append(Refused(Path(directory.path), directory.relative, from_os_error(error)))
         return []
     below: list[LocalItem] = []
     for child in found:
-        path, relative = Path(child.path), join(directory.relative, child.name) if directory.relative else child.name
+        relative = join(directory.relative, child.name) if directory.relative else child.name
         try:
             status = child.stat(follow_symlinks=False)
         except OSError as error:
-            tree.refused.append(Refused(path, relative, from_os_error(error)))
+            tree.refused.append(Refused(Path(child.path), relative, from_os_error(error)))
             continue
         what = special_kind(status.st_mode)
         if what is not None:
-            tree.skipped.append(Skipped(path, relative, what))
+            tree.skipped.append(Skipped(Path(child.path), relative, what))
         elif not is_utf8(child.name):
-            tree.refused.append(Refused(path, relative, not_utf8()))
+            tree.refused.append(Refused(Path(child.path), relative, not_utf8()))
         elif stat.S_ISDIR(status.st_mode):
-            below.append(_item(path, relative, status))
+            below.append(_item(child.path, relative, status))
         else:
-            tree.files.append(_item(path, relative, status))
+            tree.files.append(_item(child.path, relative, status))
     tree.directories.extend(below)
     return below
 
@@ -116,5 +117,5 @@ def not_utf8() -> UsageError:
     return UsageError("the name is not UTF-8; rename it")
 
 
-def _item(path: Path, relative: str, status: os.stat_result) -> LocalItem:
+def _item(path: str, relative: str, status: os.stat_result) -> LocalItem:
     return LocalItem(path, relative, status.st_size, status.st_mtime_ns, stat.S_IMODE(status.st_mode))

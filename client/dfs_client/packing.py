@@ -8,14 +8,13 @@ import os
 import stat
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from pathlib import Path
 
 from blake3 import blake3
 
 from dfs_client.local_errors import from_os_error
 from dfs_client.local_files import PERMISSION_BITS
 from dfs_client.source import source_changed
-from dfs_client.types import Uploaded, UploadResult
+from dfs_client.types import LocalPath, Uploaded, UploadResult
 from dfs_wire.errors import DfsError, WrongKindError
 from dfs_wire.limits import CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, COMMIT_FILES_MAX, MIB
 from dfs_wire.messages import Extent, FileCommit
@@ -48,7 +47,7 @@ class Fit(Enum):
 class PackedFile:
     """A small file on its way. `error` ends it at any step; `fresh` says whether its bytes lie in the pack for it."""
 
-    source: Path
+    source: LocalPath
     path: str
     size: int = 0
     digest: bytes = _EMPTY_DIGEST
@@ -83,7 +82,7 @@ class Pack:
     #: Digest -> where a file of this content lies already.
     _places: dict[bytes, int] = field(default_factory=dict)
 
-    def add(self, source: Path, path: str) -> Fit:
+    def add(self, source: LocalPath, path: str) -> Fit:
         """Read a file into the pack. One that cannot be read is taken as well: with its error.
 
         A file that changes while it is read is refused, and its place goes to the next one.
@@ -105,7 +104,7 @@ class Pack:
         self.files.append(file)
         return Fit.TAKEN
 
-    def refuse(self, source: Path, path: str, error: DfsError) -> None:
+    def refuse(self, source: LocalPath, path: str, error: DfsError) -> None:
         """A file that is not even to be read; it has its turn among the others."""
         self.files.append(PackedFile(source, path, error=error))
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dfs_client.remote_paths import ROOT, relative_to
-from dfs_wire.errors import ConflictError, DfsError, NotFoundError, UsageError
+from dfs_client.remote_paths import ROOT, join, relative_to
+from dfs_wire.errors import ConflictError, DfsError, NotFoundError, UsageError, WrongKindError
 from dfs_wire.messages import DirectorySpec, Entry, EntryKind
 from dfs_wire.paths import split_path
 
@@ -30,10 +30,27 @@ def entries_below(dfs: "Dfs", root: str) -> list[tuple[str, Entry]]:
     """
     found = []
     for entry in dfs.walk(root):
-        split_path(entry.path)
+        if "/." in entry.path or not entry.path.isprintable():
+            # What is not suspicious cannot lead anywhere else, and the check costs as much as the entry.
+            split_path(entry.path)
         relative = relative_to(entry.path, root)
         if relative:
             found.append((relative, entry))
+    return found
+
+
+def entries_named(dfs: "Dfs", root: str, names: Sequence[str]) -> list[tuple[str, Entry]]:
+    """Those of the names below a directory that exist, each with its path relative to it. Below a file is nothing.
+
+    Raises:
+        DfsError: one of them could not be looked up.
+    """
+    found: list[tuple[str, Entry]] = []
+    for relative, entry in zip(names, dfs.stat_many([join(root, each) for each in names]), strict=True):
+        if isinstance(entry, Entry):
+            found.append((relative, entry))
+        elif not isinstance(entry, (NotFoundError, WrongKindError)):
+            raise entry
     return found
 
 

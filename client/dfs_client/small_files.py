@@ -9,6 +9,7 @@ from pathlib import Path
 from dfs_client.local_errors import from_os_error
 from dfs_client.local_files import PERMISSION_BITS
 from dfs_client.target_file import UNSUPPORTED, TargetFile
+from dfs_client.types import LocalPath
 from dfs_runtime.files import TEMPORARY_SUFFIX
 from dfs_wire.errors import AlreadyExistsError
 
@@ -23,7 +24,7 @@ class SmallFiles:
         self._token = secrets.token_hex(6)
         self._numbers = count()
 
-    def refuse_existing(self, target: Path) -> None:
+    def refuse_existing(self, target: LocalPath) -> None:
         """Spare the transfer of what would be refused anyway; the write still decides.
 
         Raises:
@@ -32,7 +33,7 @@ class SmallFiles:
         if not self._force and os.path.lexists(target):
             raise _exists(target)
 
-    def write(self, target: Path, data: memoryview, *, mode: int, mtime_ns: int) -> None:
+    def write(self, target: LocalPath, data: memoryview, *, mode: int, mtime_ns: int) -> None:
         """Give a file its name, with its bytes, mode and time.
 
         Raises:
@@ -43,7 +44,8 @@ class SmallFiles:
             self._write_with_care(target, data, mode=mode, mtime_ns=mtime_ns)
             return
         # Its own name would cost more, and might have no room for a suffix.
-        temporary = f"{os.path.dirname(target) or '.'}/.{self._token}-{next(self._numbers)}{TEMPORARY_SUFFIX}"  # noqa: PTH120 - ten times faster
+        directory, slash, _ = os.fspath(target).rpartition("/")
+        temporary = f"{directory}{slash}.{self._token}-{next(self._numbers)}{TEMPORARY_SUFFIX}"
         try:
             descriptor = os.open(temporary, _FLAGS, 0o600)
         except OSError as error:
@@ -65,7 +67,7 @@ class SmallFiles:
                 raise from_os_error(error) from error
             raise
 
-    def _name(self, temporary: str, target: Path) -> None:
+    def _name(self, temporary: str, target: LocalPath) -> None:
         """The last step: the name is there, with all that belongs to it."""
         if not self._force:
             try:
@@ -83,14 +85,14 @@ class SmallFiles:
                 return
         os.rename(temporary, target)  # noqa: PTH104 - as above
 
-    def _write_with_care(self, target: Path, data: memoryview, *, mode: int, mtime_ns: int) -> None:
+    def _write_with_care(self, target: LocalPath, data: memoryview, *, mode: int, mtime_ns: int) -> None:
         """What is not just a file: a link stays and its file is replaced, a directory or a device is refused."""
-        with TargetFile(target, force=True) as file:
+        with TargetFile(Path(target), force=True) as file:
             file.write_at(0, data)
             file.finish(mode=mode, mtime_ns=mtime_ns)
 
 
-def _is_plain(target: Path) -> bool:
+def _is_plain(target: LocalPath) -> bool:
     """Whether a rename over it replaces a file, or nothing."""
     try:
         return stat.S_ISREG(os.lstat(target).st_mode)
@@ -98,7 +100,7 @@ def _is_plain(target: Path) -> bool:
         return True  # there is nothing, or the write will say what is wrong
 
 
-def _exists(target: Path) -> AlreadyExistsError:
+def _exists(target: LocalPath) -> AlreadyExistsError:
     return AlreadyExistsError(f"{target} exists on this machine; replace it with --force, or choose another name")
 
 

@@ -10,14 +10,14 @@ from dfs_client.batch import needed_error
 from dfs_client.local_errors import from_os_error
 from dfs_client.local_tree import LocalItem, LocalTree, scan
 from dfs_client.remote_paths import ROOT, join
-from dfs_client.remote_tree import entries_below, make_each, remote_kind
+from dfs_client.remote_tree import entries_below, entries_named, make_each, remote_kind
 from dfs_client.sync import SyncItem
 from dfs_wire.errors import DfsError, NotFoundError, WrongKindError
 from dfs_wire.messages import DirectorySpec, Entry, EntryKind
 
 if TYPE_CHECKING:
     from dfs_client.api import Dfs
-    from dfs_client.types import Progress
+    from dfs_client.types import LocalPath, Progress
 
 #: How much of a local file is hashed at a time, in bytes.
 _HASH_BYTES = 1024 * 1024
@@ -77,14 +77,17 @@ class LocalSide:
 class RemoteSide:
     """A remote tree as one side of a sync."""
 
-    def __init__(self, dfs: "Dfs", root: str, *, must_exist: bool) -> None:
+    def __init__(self, dfs: "Dfs", root: str, *, must_exist: bool, names: Sequence[str] | None = None) -> None:
+        """Look at the whole tree, or only at these names in it: what else is there must not cost anything then."""
         kind = remote_kind(dfs, root)
         if kind is EntryKind.FILE:
             raise WrongKindError(f"{root} is a file; sync works on directories")
         if kind is None and must_exist:
             raise NotFoundError(f"{root} does not exist; check the path with 'dfs-client list'")
         self.root = root
-        self.entries: dict[str, Entry] = {} if kind is None else dict(entries_below(dfs, root))
+        self.entries: dict[str, Entry] = {}
+        if kind is not None:
+            self.entries = dict(entries_below(dfs, root) if names is None else entries_named(dfs, root, names))
 
     def items(self) -> dict[str, SyncItem]:
         """The tree as a table."""
@@ -115,19 +118,15 @@ class Up:
     def copy(self, relatives: Sequence[str], progress: "Progress | None") -> Iterator[Result]:
         """Upload files."""
         names = {self._remote.path(relative): relative for relative in relatives}
-        wanted = [(self._local.path(relative), path) for path, relative in names.items()]
+        wanted: list[tuple[LocalPath, str]] = [(self._local.item(each).path, path) for path, each in names.items()]
         for result in self._dfs.upload_many(wanted, progress=progress):
             yield names[result.path], None if result.ok else needed_error(result.error)
 
     def delete(self, relatives: Sequence[str]) -> Iterator[Result]:
         """Remove names from the store."""
-        for relative in relatives:
-            try:
-                self._dfs.remove(self._remote.path(relative), recursive=True)
-            except DfsError as error:
-                yield relative, error
-            else:
-                yield relative, None
+        names = {self._remote.path(relative): relative for relative in relatives}
+        for path, error in self._dfs.remove_many(list(names), recursive=True):
+            yield names[path], error
 
     def touch(self, relatives: Sequence[str]) -> Iterator[Result]:
         """Send directories with their time and mode."""
@@ -158,7 +157,7 @@ class Down:
 
     def copy(self, relatives: Sequence[str], progress: "Progress | None") -> Iterator[Result]:
         """Download files."""
-        names = {self._local.path(relative): relative for relative in relatives}
+        names: dict[LocalPath, str] = {join(str(self._local.root), relative): relative for relative in relatives}
         wanted = [(self._remote.entries[relative], path) for path, relative in names.items()]
         for result in self._dfs.download_many(wanted, force=True, progress=progress):
             yield names[result.target], None if result.ok else needed_error(result.error)

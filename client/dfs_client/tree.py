@@ -1,7 +1,9 @@
 """The tree of names: everything that moves no content."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from dfs_client.executors import Executor
 from dfs_client.master import MasterClient, outcome_error
@@ -9,6 +11,9 @@ from dfs_client.types import FileStat
 from dfs_wire.errors import DfsError, NotFoundError, error_from_wire
 from dfs_wire.limits import BATCH_PATHS_MAX
 from dfs_wire.messages import DirectorySpec, Entry, EntryKind
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 #: Directories in one request: their paths may be 4 KiB each, and a list has at most 8 MiB.
 DIRECTORIES_PER_REQUEST = 1_000
@@ -66,6 +71,27 @@ def stat_many(master: MasterClient, paths: Sequence[str]) -> Iterator[Entry | Df
     for start in range(0, len(paths), BATCH_PATHS_MAX):
         for found in master.stat_many(paths[start : start + BATCH_PATHS_MAX]):
             yield found.entry or error_from_wire(found.code, found.message, {})
+
+
+def remove_many(
+    master: MasterClient, paths: Sequence[str], *, recursive: bool, executor: Executor
+) -> Iterator[tuple[str, DfsError | None]]:
+    """Remove names side by side, so that they share the master's commits; each with its error, in order."""
+    ahead: deque[tuple[str, Future[None]]] = deque()
+    for path in paths:
+        if len(ahead) >= 2 * executor.width:
+            yield _removed(*ahead.popleft())
+        ahead.append((path, executor.submit(partial(master.remove, path, recursive=recursive))))
+    while ahead:
+        yield _removed(*ahead.popleft())
+
+
+def _removed(path: str, task: "Future[None]") -> tuple[str, DfsError | None]:
+    try:
+        task.result()
+    except DfsError as error:
+        return path, error
+    return path, None
 
 
 def make_directory(master: MasterClient, path: str, *, parents: bool, exist_ok: bool, mtime_ns: int) -> None:

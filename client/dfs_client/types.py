@@ -3,14 +3,17 @@
 Structs rather than dataclasses: those are compiled when the module is loaded, which each short command would pay.
 """
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from dfs_wire.errors import DfsError
 from dfs_wire.messages import ChunkInfo, Entry, NodeInfo, StatusReply
+
+#: A name on this machine.
+LocalPath = str | os.PathLike[str]
 
 ProgressKind = Literal["start", "bytes", "done", "skipped"]
 
@@ -42,9 +45,9 @@ class Uploaded(msgspec.Struct, frozen=True):
 
 
 class UploadResult(msgspec.Struct, frozen=True):
-    """What became of one file of `upload_many`: exactly one of `uploaded` and `error` is set."""
+    """What became of one file of `upload_many`: exactly one of `uploaded` and `error` is set; `source` as given."""
 
-    source: Path
+    source: LocalPath
     path: str
     uploaded: Uploaded | None = None
     error: DfsError | None = None
@@ -59,17 +62,17 @@ class Downloaded(msgspec.Struct, frozen=True):
     """A version that was read in full and verified. `target` is None where it went to a file object."""
 
     path: str
-    target: Path | None
+    target: LocalPath | None
     version: int
     size: int
     digest: bytes
 
 
 class DownloadResult(msgspec.Struct, frozen=True):
-    """What became of one file of `download_many`: exactly one of `downloaded` and `error` is set."""
+    """What became of one file of `download_many`: exactly one of `downloaded` and `error` is set; `target` as given."""
 
     path: str
-    target: Path
+    target: LocalPath
     downloaded: Downloaded | None = None
     error: DfsError | None = None
 

@@ -17,7 +17,7 @@ from dfs_client.committing import Pending, commit_files, copies_asked
 from dfs_client.engine import Engine
 from dfs_client.packing import Fit, Pack, PackedFile, new_buffer
 from dfs_client.sending import Chunk
-from dfs_client.types import Progress, ProgressEvent, UploadResult
+from dfs_client.types import LocalPath, Progress, ProgressEvent, UploadResult
 from dfs_client.upload import expectation, upload_file
 from dfs_wire.errors import BusyError, DfsError, NotAllowedError, UnavailableError
 from dfs_wire.messages import ChunkWanted, WriteTicket
@@ -29,7 +29,7 @@ ABORT_SECONDS = 2.0
 
 
 def upload_many(
-    engine: Engine, files: Iterable[tuple[Path, str]], *, clobber: bool, progress: Progress | None
+    engine: Engine, files: Iterable[tuple[LocalPath, str]], *, clobber: bool, progress: Progress | None
 ) -> Iterator[UploadResult]:
     """Store files, in packs; see `Dfs.upload_many`."""
     run = _Run(engine, clobber=clobber, progress=progress)
@@ -56,7 +56,7 @@ class _Run:
         self._spare: list[bytearray] = []
         self._pack = Pack(new_buffer())
 
-    def results(self, files: Iterable[tuple[Path, str]]) -> Iterator[UploadResult]:
+    def results(self, files: Iterable[tuple[LocalPath, str]]) -> Iterator[UploadResult]:
         """A result for each file: small ones in order, large ones between them."""
         for source, path in files:
             fit = self._offer(source, path)
@@ -74,7 +74,7 @@ class _Run:
         wait([task for _, task in self._under_way], timeout=ABORT_SECONDS)
         self._ledger.close()
 
-    def _offer(self, source: Path, path: str) -> Fit:
+    def _offer(self, source: LocalPath, path: str) -> Fit:
         try:
             split_path(path)
         except DfsError as error:
@@ -82,11 +82,11 @@ class _Run:
             return Fit.TAKEN
         return self._pack.add(source, path)
 
-    def _upload_large(self, source: Path, path: str) -> UploadResult:
+    def _upload_large(self, source: LocalPath, path: str) -> UploadResult:
         if self._hopeless is not None:
             return UploadResult(source, path, error=self._hopeless)
         try:
-            done = upload_file(self._engine, source, path, clobber=self._clobber, progress=self._progress)
+            done = upload_file(self._engine, Path(source), path, clobber=self._clobber, progress=self._progress)
         except DfsError as error:
             self._lose_hope(error)
             return UploadResult(source, path, error=error)

@@ -20,10 +20,10 @@ def split_path(path: str) -> tuple[str, ...]:
         raise UsageError("a path is empty; write / for the root directory")
     if "\0" in path:
         raise UsageError(f"{path!r} holds a NUL character; rename it")
-    names = tuple(name for name in path.split("/") if name)
-    for name in names:
-        if name in (".", ".."):
-            raise UsageError(f"{path!r} holds the name {name!r}; write the path without it")
+    names = tuple(filter(None, path.split("/")))
+    if "." in names or ".." in names:
+        name = ".." if ".." in names else "."
+        raise UsageError(f"{path!r} holds the name {name!r}; write the path without it")
     _check_lengths(path, names)
     return names
 

@@ -13,6 +13,7 @@ from dfs_client.types import (
     Downloaded,
     DownloadResult,
     FileStat,
+    LocalPath,
     Progress,
     ProgressEvent,
     Uploaded,
@@ -70,11 +71,12 @@ class FakeDfs:
     # -- content -----------------------------------------------------------------------------------------------
 
     def upload(
-        self, source: Path | BinaryIO, path: str, *, clobber: bool = True, progress: Progress | None = None
+        self, source: str | Path | BinaryIO, path: str, *, clobber: bool = True, progress: Progress | None = None
     ) -> Uploaded:
         """Store a file or what a stream holds."""
         self._fail(path)
-        if isinstance(source, Path):
+        if isinstance(source, str | Path):
+            source = Path(source)
             try:
                 content, status = source.read_bytes(), source.stat()
             except OSError as error:
@@ -88,25 +90,26 @@ class FakeDfs:
         return self._store(path, content, mtime_ns, mode)
 
     def upload_many(
-        self, files: Iterable[tuple[Path, str]], *, clobber: bool = True, progress: Progress | None = None
+        self, files: Iterable[tuple[LocalPath, str]], *, clobber: bool = True, progress: Progress | None = None
     ) -> Iterator[UploadResult]:
         """Store many; a failed one stops nothing."""
         for source, path in files:
             try:
-                stored = self.upload(source, path, clobber=clobber, progress=progress)
+                stored = self.upload(Path(source), path, clobber=clobber, progress=progress)
             except DfsError as error:
                 yield UploadResult(source, path, error=error)
             else:
                 yield UploadResult(source, path, uploaded=stored)
 
     def download(
-        self, path: str, target: Path | BinaryIO, *, force: bool = False, progress: Progress | None = None
+        self, path: str, target: str | Path | BinaryIO, *, force: bool = False, progress: Progress | None = None
     ) -> Downloaded:
         """Fetch a file to a path or into a stream."""
         self._fail(path)
         entry = self._file(path)
         content = self.contents[path]
-        if isinstance(target, Path):
+        if isinstance(target, str | Path):
+            target = Path(target)
             if target.exists() and not force:
                 raise AlreadyExistsError(f"{target} exists on this machine; replace it with --force")
             try:
@@ -118,16 +121,16 @@ class FakeDfs:
         else:
             target.write(content)
         _tell(progress, path, len(content))
-        where = target if isinstance(target, Path) else None
+        where = target if isinstance(target, str | Path) else None
         return Downloaded(path, where, entry.version, entry.size, entry.digest)
 
     def download_many(
-        self, files: Iterable[tuple[Entry, Path]], *, force: bool = False, progress: Progress | None = None
+        self, files: Iterable[tuple[Entry, LocalPath]], *, force: bool = False, progress: Progress | None = None
     ) -> Iterator[DownloadResult]:
         """Fetch many; a failed one stops nothing."""
         for entry, target in files:
             try:
-                fetched = self.download(entry.path, target, force=force, progress=progress)
+                fetched = self.download(entry.path, Path(target), force=force, progress=progress)
             except DfsError as error:
                 yield DownloadResult(entry.path, target, error=error)
             else:
@@ -168,6 +171,24 @@ class FakeDfs:
         for found in sorted(self.entries, key=lambda each: each.split("/")):
             if path in _parents(found) or (found == path and found in self.contents):
                 yield self._shown(self.entries[found], copies)
+
+    def stat_many(self, paths: Iterable[str]) -> Iterator[Entry | DfsError]:
+        """Each entry or its error."""
+        for path in paths:
+            try:
+                yield self._entry(path)
+            except DfsError as error:
+                yield error
+
+    def remove_many(self, paths: Iterable[str], *, recursive: bool = False) -> Iterator[tuple[str, DfsError | None]]:
+        """Remove names; a failed one stops nothing."""
+        for path in paths:
+            try:
+                self.remove(path, recursive=recursive)
+            except DfsError as error:
+                yield path, error
+            else:
+                yield path, None
 
     def make_directory(self, path: str, *, parents: bool = False, exist_ok: bool = False) -> None:
         """Make one directory."""

@@ -16,7 +16,7 @@ from dfs_client.progress import progress_bar
 from dfs_client.remote_paths import join
 from dfs_client.remote_tree import entries_below
 from dfs_client.session import Session
-from dfs_client.types import Downloaded
+from dfs_client.types import Downloaded, LocalPath
 from dfs_wire.errors import DfsError, UsageError
 from dfs_wire.messages import Entry, EntryKind
 
@@ -25,7 +25,7 @@ from dfs_wire.messages import Entry, EntryKind
 class _Work:
     """What is to be fetched: files and directories with their local paths, parents first; sizes in bytes."""
 
-    files: list[tuple[Entry, Path]] = field(default_factory=list)
+    files: list[tuple[Entry, LocalPath]] = field(default_factory=list)
     directories: list[tuple[Entry, Path]] = field(default_factory=list)
     size: int = 0
 
@@ -129,10 +129,11 @@ def _collect(session: Session, each: Source, entry: Entry, path: Path, work: _Wo
     merged = each.name == "" and path.is_dir()
     if not merged:
         work.directories.append((entry, path))
+    top = str(path)
     for relative, child in entries_below(session.dfs, entry.path):
-        local = Path(join(str(path), relative))
+        local = join(top, relative)
         if child.kind is EntryKind.DIRECTORY:
-            work.directories.append((child, local))
+            work.directories.append((child, Path(local)))
         else:
             work.files.append((child, local))
             work.size += child.size
@@ -156,8 +157,8 @@ def _download_files(session: Session, work: _Work, batch: Batch, *, force: bool)
             batch.add_failed(str(path), error, {"path": entry.path, "target": str(path)})
     with progress_bar(session.output, "downloading", files=len(work.files), bytes_total=work.size) as progress:
         if batch.alone:
-            entry, path = work.files[0]
-            _add(batch, path, session.dfs.download(entry.path, path, force=force, progress=progress))
+            entry, local = work.files[0]
+            _add(batch, local, session.dfs.download(entry.path, local, force=force, progress=progress))
         elif work.files:
             for result in session.dfs.download_many(work.files, force=force, progress=progress):
                 if result.downloaded is not None:
@@ -185,13 +186,15 @@ def _download_to_output(session: Session, texts: list[str]) -> None:
     stream.flush()
 
 
-def _add(batch: Batch, path: Path, fetched: Downloaded) -> None:
-    record: dict[str, object] = {
-        "path": fetched.path,
-        "target": str(path),
-        "status": "downloaded",
-        "size": fetched.size,
-        "version": fetched.version,
-        "digest": fetched.digest.hex(),
-    }
+def _add(batch: Batch, path: LocalPath, fetched: Downloaded) -> None:
+    def record() -> dict[str, object]:
+        return {
+            "path": fetched.path,
+            "target": str(path),
+            "status": "downloaded",
+            "size": fetched.size,
+            "version": fetched.version,
+            "digest": fetched.digest.hex(),
+        }
+
     batch.add_done(record, fetched.size)

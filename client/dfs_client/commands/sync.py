@@ -53,7 +53,8 @@ def sync(session: Session, source: str, target: str, delete: bool, checksum: boo
         raise WrongKindError(f"{local_text} is a file; sync works on directories")
     remote_path = session.remote(remote_text.removeprefix(REMOTE_PREFIX) or "/")
     local = LocalSide(Path(local_text), must_exist=upward)
-    remote = RemoteSide(session.dfs, remote_path, must_exist=not upward)
+    names = list(local.items()) if upward and not delete else None
+    remote = RemoteSide(session.dfs, remote_path, must_exist=not upward, names=names)
     batch = Batch(session.output, "step")
     may_delete = _report_walk(local, batch, session.output, upward=upward, delete=delete)
     trees = (local.items(), remote.items()) if upward else (remote.items(), local.items())

@@ -36,7 +36,7 @@ from dfs_wire.paths import split_path
 class _Work:
     """What is to be stored: files with their remote paths, directories parents first, sizes in bytes."""
 
-    files: list[tuple[Path, str]] = field(default_factory=list)
+    files: list[tuple[str, str]] = field(default_factory=list)
     directories: list[DirectorySpec] = field(default_factory=list)
     size: int = 0
 
@@ -124,18 +124,19 @@ def _collect(wanted: list[tuple[Source, str]], target: Destination, batch: Batch
     work = _Work()
     for each, path in wanted:
         if each.kind is EntryKind.FILE:
-            work.files.append((Path(each.text), path))
+            work.files.append((each.text, path))
             work.size += Path(each.text).stat().st_size
             continue
         tree = scan(Path(each.text))
         for item in tree.files:
-            if _storable(str(item.path), join(path, item.relative), batch):
-                work.files.append((item.path, join(path, item.relative)))
+            goes_to = join(path, item.relative)
+            if _storable(item.path, goes_to, batch):
+                work.files.append((item.path, goes_to))
                 work.size += item.size
         for item in tree.directories:
             goes_to = join(path, item.relative)
             merged = not item.relative and each.name == "" and target.kind is EntryKind.DIRECTORY
-            if goes_to != ROOT and not merged and _storable(str(item.path), goes_to, batch):
+            if goes_to != ROOT and not merged and _storable(item.path, goes_to, batch):
                 work.directories.append(DirectorySpec(goes_to, item.mode, item.mtime_ns))
         for skipped in tree.skipped:
             batch.add_skipped(skipped.what, {"source": str(skipped.path)})
@@ -160,7 +161,7 @@ def _upload_files(session: Session, work: _Work, batch: Batch, *, clobber: bool)
     with progress_bar(session.output, "uploading", files=len(work.files), bytes_total=work.size) as progress:
         if batch.alone:
             local, path = work.files[0]
-            _add(batch, str(local), dfs.upload(local, path, clobber=clobber, progress=progress))
+            _add(batch, local, dfs.upload(local, path, clobber=clobber, progress=progress))
         elif work.files:
             for result in dfs.upload_many(work.files, clobber=clobber, progress=progress):
                 local_text = str(result.source)
@@ -182,13 +183,15 @@ def _upload_input(session: Session, path: str, batch: Batch, *, clobber: bool) -
 
 
 def _add(batch: Batch, local: str, stored: Uploaded) -> None:
-    record: dict[str, object] = {
-        "source": local,
-        "path": stored.path,
-        "status": "uploaded",
-        "size": stored.size,
-        "version": stored.version,
-        "digest": stored.digest.hex(),
-        "bytes_sent": stored.bytes_sent,
-    }
+    def record() -> dict[str, object]:
+        return {
+            "source": local,
+            "path": stored.path,
+            "status": "uploaded",
+            "size": stored.size,
+            "version": stored.version,
+            "digest": stored.digest.hex(),
+            "bytes_sent": stored.bytes_sent,
+        }
+
     batch.add_done(record, stored.size)

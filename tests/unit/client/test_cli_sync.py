@@ -164,3 +164,18 @@ def test_sides_that_make_no_sense_are_refused(arguments: list[str], code: int) -
     fake.put("/file")
     assert dfs_client(fake, "sync", *arguments).code == code
     assert list(fake.contents) == ["/file"]
+
+
+def test_up_looks_only_at_its_own_names(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else the target holds costs nothing, however much that is; with --delete it has to be known."""
+    fake = FakeDfs()
+    dfs_client(fake, "sync", "src", "dfs:/backup")
+    fake.put("/backup/sub/of another", b"kept")
+    walks: list[str] = []
+    walk = fake.walk
+    monkeypatch.setattr(fake, "walk", lambda path: walks.append(path) or walk(path))
+    (here / "src/one").write_bytes(b"changed")
+    assert _steps(dfs_client(fake, "sync", "src", "dfs:/backup", "--json")) == [("copy", "one")]
+    assert (walks, fake.contents["/backup/sub/of another"]) == ([], b"kept")
+    gone = dfs_client(fake, "sync", "--delete", "src", "dfs:/backup", "--json")
+    assert (_steps(gone), walks) == ([("delete", "sub/of another")], ["/backup"])
