@@ -29,6 +29,7 @@ from dfs_wire.errors import (
     NotFoundError,
 )
 from dfs_wire.limits import BLOCK_BYTES, RECEIPT_SECONDS
+from dfs_wire.tickets import holder_of
 
 R = TypeVar("R", bound=m.Header)
 
@@ -180,6 +181,8 @@ class FakeCluster(FakeMaster):
             self.reachable(address, request)
             if request.ticket.expires_at_ms <= self.clock.wall_ms():
                 raise BadTicketError("the write ticket has expired")
+            if request.ticket.bytes_max and holder_of(request.secret) != request.ticket.holder:
+                raise BadTicketError("the ticket taken ahead is another's")
 
     def finish_put(self, address: str, request: m.PutChunk, data: bytes) -> m.PutChunkReply:
         """Store along the chain; hops that fail are named."""

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from dfs_runtime.clock import ManualClock
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
@@ -20,7 +22,7 @@ from dfs_wire.errors import (
     VersionGoneError,
     WrongKindError,
 )
-from dfs_wire.limits import BATCH_EXTENTS_MAX, TICKET_SECONDS
+from dfs_wire.limits import AHEAD_SECONDS, BATCH_EXTENTS_MAX, TICKET_SECONDS
 
 CLUSTER_ID = "fake"
 
@@ -65,6 +67,8 @@ class FakeMaster:
     policies: dict[str, int] = field(default_factory=dict)
     reports: list[m.ReportCopy] = field(default_factory=list)
     outcomes: dict[bytes, list[m.Outcome]] = field(default_factory=dict)
+    ahead_bytes_max: int = 1 << 20
+    _nonces: int = 0
 
     def __post_init__(self) -> None:
         self.nodes = {number: FakeNode(number) for number in range(1, self.node_count + 1)}
@@ -74,6 +78,7 @@ class FakeMaster:
         handlers: dict[type[m.Header], Callable[[Any, bytes], Answer[Any]]] = {
             m.Ping: self._ping,
             m.Plan: self._plan,
+            m.TakeTickets: self._take_tickets,
             m.Commit: self._commit,
             m.Open: self._open,
             m.OpenMany: self._open_many,
@@ -129,6 +134,24 @@ class FakeMaster:
         expires = self.clock.wall_ms() + TICKET_SECONDS * 1000
         hops = [m.Hop(node.id, node.address, b"mac") for node in chosen]
         return m.WriteTicket(chunk.digest, chunk.size, 1, expires, b"nonce", hops)
+
+    def _take_tickets(self, request: m.TakeTickets, _body: bytes) -> Answer[m.TakeTicketsReply]:
+        copies, now = self.copies_for(request.path), self.clock.wall_ms()
+        given = []
+        for _ in range(request.count):
+            self._nonces += 1
+            ticket = self._ticket(m.ChunkWanted(b"", 0), set(), copies, request.exclude_nodes)
+            given.append(
+                msgspec.structs.replace(
+                    ticket,
+                    expires_at_ms=now + AHEAD_SECONDS * 1000,
+                    nonce=self._nonces.to_bytes(16, "big"),
+                    bytes_max=self.ahead_bytes_max,
+                    issued_at_ms=now,
+                    holder=request.holder,
+                )
+            )
+        return Answer(m.TakeTicketsReply(copies=copies, time_ms=now), encode(given))
 
     def _commit(self, request: m.Commit, body: bytes) -> Answer[m.OutcomesReply]:
         commit = decode(body, m.CommitBody)
