@@ -93,7 +93,7 @@ def run(config: MasterConfig, stop: StopSignal, open_store: OpenStore) -> None:
         for name, seconds, step in (
             ("membership", STEP_SECONDS, housekeeping.watch_nodes),
             ("housekeeping", HOUSEKEEPING_SECONDS, housekeeping.tidy),
-            ("collector", COLLECTOR_SECONDS, Collector(cluster).step),
+            ("collector", COLLECTOR_SECONDS, Collector(cluster, healing.compactor).step),
             ("replaced", REPLACED_SECONDS, ReplacedNodes(cluster).step),
             ("checkpoint", CHECKPOINT_SECONDS, checkpointer.step),
         ):

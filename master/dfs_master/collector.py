@@ -10,6 +10,7 @@ from dfs_master.catalog.mutations.base import Mutation
 from dfs_master.catalog.mutations.collecting import CollectChunks, ForgetDeleted, RemoveVersions, Step, TrimCopies
 from dfs_master.cluster import Cluster
 from dfs_master.collecting import REMEMBER_SECONDS, copies_to_trim, version_grace_seconds
+from dfs_master.compactor import Compactor
 from dfs_wire import messages as m
 from dfs_wire.errors import DfsError
 
@@ -38,13 +39,14 @@ class _Ordered(NamedTuple):
 class Collector:
     """`step` belongs to one thread. What is under way is on record: a new process goes on where this one ended."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, compactor: Compactor) -> None:
         self._cluster = cluster
         self._busy: set[str] = set()
         self._ordered: dict[int, dict[bytes, _Ordered]] = {}
         self._surplus_after = 0
         self._lost_after: dict[int, int] = {}
         self._forget_at = 0.0
+        self._compactor = compactor
 
     def step(self) -> None:
         """One round of all that is due. Nothing while the master may be wrong about what is needed."""
@@ -61,6 +63,7 @@ class Collector:
         self._trim()
         self._order_deletes()
         self._forget()
+        self._compactor.step()
 
     # -- the catalog -------------------------------------------------------------------------------------------
 
@@ -70,6 +73,8 @@ class Collector:
             return
 
         def deliver(result: Step | DfsError) -> None:
+            if isinstance(result, Step) and result.done and what == "versions":
+                self._compactor.look_again()
             if isinstance(result, Step) and result.more:
                 self._submit(what, make(), deliver)
                 return

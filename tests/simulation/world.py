@@ -85,7 +85,7 @@ class SimulatedNode:
     def __init__(self, world: "World", number: int) -> None:
         self.name = f"node-{number}"
         self.address = f"{self.name}:5001"
-        self.volume = MemoryVolume(capacity_bytes=1 << 34, filesystem_id=self.name, clock=world.clock)
+        self.volume = MemoryVolume(capacity_bytes=world.capacity_bytes, filesystem_id=self.name, clock=world.clock)
         self._world = world
         self._directory = world.directory / self.name
         self._directory.mkdir()
@@ -176,8 +176,17 @@ class KnownCopy(NamedTuple):
 class World:
     """Everything that a seed makes. Used by one thread; `close` it."""
 
-    def __init__(self, directory: Path, seed: int, *, nodes: int = 3, settings: ClusterSettings | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        seed: int,
+        *,
+        nodes: int = 3,
+        settings: ClusterSettings | None = None,
+        capacity_bytes: int = 1 << 34,
+    ) -> None:
         self.directory = directory
+        self.capacity_bytes = capacity_bytes
         self._settings = settings
         self.random = random.Random(seed)
         self.clock = SimulatedClock()
@@ -194,6 +203,12 @@ class World:
         for node in self.nodes:
             node.start()
         self._clients = itertools.count(1)
+
+    def add_node(self) -> SimulatedNode:
+        """One node more, which joins at once."""
+        self.nodes.append(SimulatedNode(self, len(self.nodes) + 1))
+        self.nodes[-1].start()
+        return self.nodes[-1]
 
     def note(self, *facts: object) -> None:
         """Add to the trace: two runs of a seed must tell the same story."""
@@ -244,7 +259,7 @@ class World:
         self.healing = Healing(self.cluster)
         service = MasterService(self.cluster, lambda work: work(), self.healing)
         self.network.attach(MASTER, MasterEndpoint(service, self.cluster.committer.serve_waiting))
-        self._watch(self.cluster, self.healing, Collector(self.cluster))
+        self._watch(self.cluster, self.healing, Collector(self.cluster, self.healing.compactor))
 
     def crash_master(self) -> None:
         """The process ends without a word; what was committed is in the database."""

@@ -5,7 +5,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from sqlalchemy import BindParameter, Select, and_, bindparam, select, text
+from sqlalchemy import BindParameter, Select, and_, bindparam, func, select, text
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog.models import Chunk, ChunkState, Extent, Replica, ReplicaState, Version
@@ -95,6 +95,26 @@ def _with_good(ids: Select[int]) -> Statement:
     )
 
 
+EXTENT_ROWS = Statement(columns(Extent, ExtentRow).where(Extent.chunk_id == bindparam("chunk_id")).limit(_LIMIT))
+CHUNK_IDS = Statement(select(Chunk.id).where(Chunk.id > bindparam("after")).order_by(Chunk.id).limit(_LIMIT))
+SPARSE = Statement(
+    select(
+        Chunk.id,
+        Chunk.digest,
+        Chunk.size,
+        Chunk.copies_wanted,
+        func.sum(Extent.length).label("live_bytes"),
+        func.count(),
+    )
+    .join(Extent, Extent.chunk_id == Chunk.id)
+    .where(Chunk.id > bindparam("after"), Chunk.id <= bindparam("last"), Chunk.state == ChunkState.STORED)
+    .group_by(Chunk.id)
+    .having(func.sum(Extent.length) * 100 < Chunk.size * bindparam("percent"))
+    .order_by(Chunk.id)
+)
+GOOD_ON = Statement(
+    select(Replica.node_id).where(Replica.chunk_id == bindparam("chunk_id"), Replica.state == ReplicaState.GOOD)
+)
 SURPLUS = _with_good(_SURPLUS_IDS)
 LOST = _with_good(_LOST_IDS)
 
@@ -106,6 +126,18 @@ class TrimCandidate(NamedTuple):
     digest: bytes
     size: int
     copies_wanted: int
+    good: frozenset[int]
+
+
+class SparsePack(NamedTuple):
+    """A chunk of which extents refer to `live_bytes`, and the nodes with a replica that is good on record."""
+
+    id: int
+    digest: bytes
+    size: int
+    copies_wanted: int
+    live_bytes: int
+    extents: int
     good: frozenset[int]
 
 
@@ -161,6 +193,26 @@ def lost(cursor: DBAPICursor, node_id: int, after: int, limit: int) -> list[Trim
 def _grouped(rows: list[Row]) -> Iterator[TrimCandidate]:
     for (chunk_id, digest, size, wanted), group in groupby(rows, itemgetter(slice(4))):
         yield TrimCandidate(chunk_id, digest, size, wanted, frozenset(row[4] for row in group if row[4] is not None))
+
+
+def extent_rows(cursor: DBAPICursor, chunk_id: int, limit: int) -> list[ExtentRow]:
+    """Some extents that refer to a chunk."""
+    return [ExtentRow._make(row) for row in EXTENT_ROWS.all(cursor, chunk_id=chunk_id, limit=limit)]
+
+
+def sparse_packs(cursor: DBAPICursor, after: int, limit: int, percent: float) -> tuple[list[SparsePack], int]:
+    """Of the next chunks by id behind `after` those of which less than so much is referred to, and where to go on
+    (0: at the beginning).
+    """
+    ids = [chunk_id for (chunk_id,) in CHUNK_IDS.all(cursor, after=after, limit=limit)]
+    if not ids:
+        return [], 0
+    rows = SPARSE.all(cursor, after=after, last=ids[-1], percent=percent)
+    found = []
+    for chunk_id, digest, size, wanted, live_bytes, extents in rows:
+        good = frozenset(node_id for (node_id,) in GOOD_ON.all(cursor, chunk_id=chunk_id))
+        found.append(SparsePack(chunk_id, digest, size, wanted, live_bytes, extents, good))
+    return found, ids[-1] if len(ids) == limit else 0
 
 
 def deleted_before(cursor: DBAPICursor, node_id: int, before_ms: int, limit: int) -> list[bytes]:
