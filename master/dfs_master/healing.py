@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from dfs_master.cluster import Cluster
+from dfs_master.compactor import Compactor
 from dfs_master.copy_desk import CopyDesk
 from dfs_master.rebalancer import Rebalancer
 from dfs_master.repairer import Repairer
@@ -16,11 +17,14 @@ class Healing:
         self.desk = CopyDesk(cluster, wake)
         self.repairer = Repairer(cluster, self.desk)
         self.rebalancer = Rebalancer(cluster, self.desk)
+        #: The collector steps it; it is here because it hears what nodes made.
+        self.compactor = Compactor(cluster)
         self._cluster = cluster
 
     def heard(self, node_id: int, findings: list[m.Finding]) -> None:
         """A node told of its copies, and that is on record."""
         self.desk.heard(node_id, findings)
+        self.compactor.heard(node_id, findings)
 
     def step(self) -> None:
         """A round."""

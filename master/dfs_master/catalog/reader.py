@@ -19,7 +19,7 @@ from dfs_master.catalog import (
     reader_tree,
     reader_usage,
 )
-from dfs_master.catalog.collect_rows import ToDelete, TrimCandidate
+from dfs_master.catalog.collect_rows import SparsePack, ToDelete, TrimCandidate
 from dfs_master.catalog.collect_space import SpaceSummary
 from dfs_master.catalog.engine import connect_raw
 from dfs_master.catalog.reader_chunks import KnownChunk, OpenVersion
@@ -265,6 +265,15 @@ class Reader:
         """The next chunks by id behind `after` of which the node's copy is bad or missing."""
         with self.snapshot():
             return collect_rows.lost(self._cursor, node_id, after, limit)
+
+    def sparse_packs(self, after: int, limit: int, percent: float) -> tuple[list[SparsePack], int]:
+        """Of the next chunks by id those of which little is referred to, and where to go on (0: at the beginning)."""
+        with self.snapshot():
+            return collect_rows.sparse_packs(self._cursor, after, limit, percent)
+
+    def slices_of(self, chunk_id: int, limit: int) -> list[tuple[int, int]]:
+        """Offset and length of the extents that refer to a chunk."""
+        return [(row.offset, row.length) for row in collect_rows.extent_rows(self._cursor, chunk_id, limit)]
 
     def space_summary(self) -> SpaceSummary:
         """What the bytes on record are there for. Reads every replica once."""
