@@ -57,6 +57,11 @@ class ClientHealth:
         with closing(connect_as_operator(spec, credentials)) as dfs:
             return {node.id for node in dfs.status().nodes}
 
+    def too_few_copies(self, spec: ClusterSpec, credentials: Credentials) -> int:
+        """As the status counts them."""
+        with closing(connect_as_operator(spec, credentials)) as dfs:
+            return dfs.status().reply.under_replicated
+
     def drain_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int, *, cancel: bool) -> None:
         """The operator's word to the master."""
         with closing(connect_as_operator(spec, credentials)) as dfs:

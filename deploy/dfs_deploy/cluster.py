@@ -24,6 +24,8 @@ from dfs_deploy.plan import (
 from dfs_deploy.ports import PORT_DEFAULT, Probe, choose_ports, reserved_ports
 from dfs_deploy.run import Run, Surroundings, undo_quietly
 from dfs_deploy.spec import ClusterSpec, check_name
+from dfs_deploy.upgrade import RollingUpgrade
+from dfs_deploy.upgrade_plan import roles_to_upgrade
 from dfs_wire.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 
 #: Somebody else may take a port between our look and our start: then a new cluster tries other ones.
@@ -173,6 +175,21 @@ class Operator:
             spec = self._store.load(name)
             engine = self.engine(spec.engine_key)
             return self._carry_out(engine, spec, plan_destroy(spec, engine.look(spec), delete_data=delete_data))
+
+    def upgrade(self, name: str, *, everything: bool) -> tuple[str, ...]:
+        """Bring a running cluster to this version, one role at a time; the roles that were replaced.
+
+        Raises:
+            NotFoundError: there is no such cluster, or it was destroyed.
+            UnavailableError: a role does not run, or did not come back; then all of them are of the version before.
+        """
+        with self._store.locked(name):
+            spec = self._store.load(name)
+            engine = self.engine(spec.engine_key)
+            roles = roles_to_upgrade(spec, engine.look(spec), engine.outdated(spec), everything=everything)
+            if roles:
+                RollingUpgrade(self._around, engine, spec, self._store.credentials(name)).carry_out(roles)
+            return roles
 
     # -- inside -------------------------------------------------------------------------------------------------
 

@@ -95,6 +95,11 @@ def container_name(cluster: str, role: str) -> str:
     return f"dfs-{cluster}-{role}"
 
 
+def set_aside_name(cluster: str, role: str) -> str:
+    """What a role's container of the version before is called while an upgrade may still go back to it."""
+    return f"{container_name(cluster, role)}-before"
+
+
 def volume_name(cluster: str, role: str) -> str:
     """A role's named volume."""
     return f"dfs-{cluster}-{role}"

@@ -48,6 +48,26 @@ class Engine(Protocol):
         """End roles together: politely, then by force. Those that do not run are fine."""
         ...
 
+    def outdated(self, spec: ClusterSpec) -> frozenset[str]:
+        """The running roles that another version of dfs runs than this one."""
+        ...
+
+    def set_aside(self, spec: ClusterSpec, role: str) -> None:
+        """End a role, and keep what ran it for `bring_back`. The role is started anew next."""
+        ...
+
+    def bring_back(self, spec: ClusterSpec, role: str) -> None:
+        """End a role and start what was set aside, if anything was.
+
+        Raises:
+            ConflictError: the version before is not there any more.
+        """
+        ...
+
+    def let_go(self, spec: ClusterSpec) -> None:
+        """Forget all that was set aside."""
+        ...
+
     def data_place(self, spec: ClusterSpec) -> str:
         """Where the data of a cluster lies, for people."""
         ...

@@ -29,6 +29,14 @@ class Health(Protocol):
         """Ids of all nodes that the master knows."""
         ...
 
+    def too_few_copies(self, spec: ClusterSpec, credentials: Credentials) -> int:
+        """How many chunks have fewer copies on live nodes than wanted.
+
+        Raises:
+            DfsError: the master does not answer.
+        """
+        ...
+
     def drain_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int, *, cancel: bool) -> None:
         """Begin to move a node's copies elsewhere, or stop that."""
         ...

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from typing import BinaryIO
@@ -14,7 +15,7 @@ from dfs_deploy.engine import LogLine
 from dfs_deploy.log_files import follow, tail
 from dfs_deploy.plan import Found
 from dfs_deploy.processes import Process, ProcessTable, is_daemon
-from dfs_deploy.programs import MASTER_PROGRAM, NODE_PROGRAM, daemon_environment, program_command
+from dfs_deploy.programs import MASTER_PROGRAM, NODE_PROGRAM, code_mark, daemon_environment, program_command
 from dfs_deploy.reports import message_of
 from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec, join_address
 from dfs_deploy.state import PRIVATE_MODE, ClusterPaths, Credentials, StateStore
@@ -38,10 +39,14 @@ Programs = Callable[[str], list[str]]
 
 
 class _PidFile(msgspec.Struct, frozen=True):
-    """The process of a role: with the start time beside it, a reused pid is never taken for ours."""
+    """The process of a role: with the start time beside it, a reused pid is never taken for ours.
+
+    `code` tells which code it was started with.
+    """
 
     pid: int
     started_ticks: int
+    code: str = ""
 
 
 class ProcessEngine:
@@ -65,6 +70,8 @@ class ProcessEngine:
         self._environ = os.environ if environ is None else environ
         #: Our children, kept so that they are reaped when they end while this program still runs.
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+        #: Command lines of roles that an upgrade may go back to.
+        self._before: dict[str, list[str]] = {}
         #: Directories of nodes that were not there before: only those may be taken back.
         self._made: set[Path] = set()
 
@@ -102,13 +109,17 @@ class ProcessEngine:
                         found[role] = process
         return found
 
-    def _by_pid_file(self, paths: ClusterPaths, role: str) -> Process | None:
+    @staticmethod
+    def _noted(paths: ClusterPaths, role: str) -> _PidFile | None:
         try:
-            noted = msgspec.json.decode(paths.pid(role).read_bytes(), type=_PidFile)
+            return msgspec.json.decode(paths.pid(role).read_bytes(), type=_PidFile)
         except (OSError, msgspec.DecodeError):
             return None
-        process = self._table.read(noted.pid)
-        if process is None or process.started_ticks != noted.started_ticks:
+
+    def _by_pid_file(self, paths: ClusterPaths, role: str) -> Process | None:
+        noted = self._noted(paths, role)
+        process = None if noted is None else self._table.read(noted.pid)
+        if noted is None or process is None or process.started_ticks != noted.started_ticks:
             return None
         return process if is_daemon(process, *self._marks(paths, role)) else None
 
@@ -165,7 +176,7 @@ class ProcessEngine:
             arguments += ["--expect-node", str(node.id)]
         self._spawn(paths, node.name, [*self._programs(NODE_PROGRAM), *arguments])
 
-    def _spawn(self, paths: ClusterPaths, role: str, command: list[str]) -> None:
+    def _spawn(self, paths: ClusterPaths, role: str, command: list[str], *, code: str | None = None) -> None:
         make_directory(paths.logs, mode=PRIVATE_MODE)
         make_directory(paths.pid(role).parent, mode=PRIVATE_MODE)
         output = paths.output(role)
@@ -187,7 +198,9 @@ class ProcessEngine:
         self._children[child.pid] = child
         process = self._await_command_line(child.pid)
         if process is not None:
-            note = msgspec.json.encode(_PidFile(process.pid, process.started_ticks))
+            note = msgspec.json.encode(
+                _PidFile(process.pid, process.started_ticks, self._code if code is None else code)
+            )
             write_secret(paths.pid(role), note + b"\n")
 
     def _await_command_line(self, pid: int) -> Process | None:
@@ -252,6 +265,47 @@ class ProcessEngine:
     def _reap(self) -> None:
         """Take the exit codes of our own children that ended, so that they are zombies no more."""
         self._children = {pid: child for pid, child in self._children.items() if child.poll() is None}
+
+    # -- upgrading ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _code(self) -> str:
+        return code_mark()
+
+    def outdated(self, spec: ClusterSpec) -> frozenset[str]:
+        """Those that were started with other code than is installed now."""
+        paths = self._store.paths(spec.name)
+        noted = {role: self._noted(paths, role) for role in self.processes(spec)}
+        return frozenset(role for role, note in noted.items() if note is None or note.code != self._code)
+
+    def set_aside(self, spec: ClusterSpec, role: str) -> None:
+        """Its command line is remembered as long as this program runs."""
+        process = self.processes(spec).get(role)
+        if process is not None:
+            self._before[role] = list(process.arguments)
+        self.stop(spec, [role])
+
+    def bring_back(self, spec: ClusterSpec, role: str) -> None:
+        """By its command line of before, if that leads to another installation.
+
+        Raises:
+            ConflictError: this version was installed over the one before.
+        """
+        before = self._before.get(role)
+        if before is None:
+            return
+        program = self._programs(MASTER_PROGRAM if role == MASTER else NODE_PROGRAM)
+        if any(part in before for part in program[-1:]):
+            raise ConflictError(
+                f"this version was installed over the one before in {Path(program[0]).parent}; "
+                f"install that one again and say `dfs start --name {spec.name}`"
+            )
+        self.stop(spec, [role])
+        self._spawn(self._store.paths(spec.name), role, before, code="")
+
+    def let_go(self, spec: ClusterSpec) -> None:
+        """Forget the command lines."""
+        self._before.clear()
 
     def discard_unjoined(self, spec: ClusterSpec, node: NodeSpec) -> bool:
         """Delete a node's directory and logs if this engine made them and no master gave the volume an id."""

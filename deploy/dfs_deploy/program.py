@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stop": ("stop", "stop"),
     "start": ("start", "start"),
     "scale": ("scale", "scale"),
+    "upgrade": ("upgrade", "upgrade"),
     "destroy": ("destroy", "destroy"),
     "node": ("node", "node"),
     "df": ("df", "df"),

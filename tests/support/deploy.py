@@ -43,6 +43,11 @@ class FakeEngine:
     joined: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
     discarded: list[str] = field(default_factory=list)
+    #: Roles that another version runs; of those set aside, and of those whose new version does not start.
+    behind: set[str] = field(default_factory=set)
+    aside: set[str] = field(default_factory=set)
+    spoilt: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
 
     def look(self, spec: ClusterSpec) -> Found:
         """What runs and what is on disk."""
@@ -78,8 +83,33 @@ class FakeEngine:
 
     def _start(self, role: str) -> None:
         self.calls.append(f"start {role}")
-        if role not in self.broken:
+        if role not in self.broken | self.spoilt:
             self.running.add(role)
+            self.behind.discard(role)
+
+    def outdated(self, spec: ClusterSpec) -> frozenset[str]:
+        """Those in `behind`."""
+        return frozenset(self.behind & self.running)
+
+    def set_aside(self, spec: ClusterSpec, role: str) -> None:
+        """Runs no more."""
+        self.calls.append(f"set aside {role}")
+        self.running.discard(role)
+        self.aside.add(role)
+
+    def bring_back(self, spec: ClusterSpec, role: str) -> None:
+        """Runs as before, unless it is in `gone`."""
+        self.calls.append(f"bring back {role}")
+        if role in self.gone:
+            self.running.discard(role)
+            return
+        self.aside.discard(role)
+        self.running.add(role)
+        self.behind.add(role)
+
+    def let_go(self, spec: ClusterSpec) -> None:
+        """Nothing is set aside."""
+        self.aside.clear()
 
     def stop(self, spec: ClusterSpec, roles: Sequence[str]) -> None:
         """Run no more."""
@@ -109,6 +139,7 @@ class FakeEngine:
     def remove(self, spec: ClusterSpec) -> None:
         """Forget everything."""
         self.calls.append("remove")
+        self.joined = {each for each in self.joined if not each.startswith(f"{spec.name}/")}
         self.store.forget(spec.name)
 
     def run_master_command(self, spec: ClusterSpec, arguments: Sequence[str]) -> int:
@@ -139,6 +170,8 @@ class FakeHealth:
     drains: list[tuple[int, bool]] = field(default_factory=list)
     forgotten: set[int] = field(default_factory=set)
     settings: dict[str, str] = field(default_factory=dict)
+    lacking: list[int] = field(default_factory=lambda: [0])
+    asked: int = 0
 
     def master_answers(self, spec: ClusterSpec, credentials: Credentials) -> bool:
         """It does when it runs."""
@@ -152,6 +185,11 @@ class FakeHealth:
     def known_nodes(self, spec: ClusterSpec, credentials: Credentials) -> set[int]:
         """All that were ever started and not forgotten."""
         return {node.number for node in spec.nodes} - self.forgotten
+
+    def too_few_copies(self, spec: ClusterSpec, credentials: Credentials) -> int:
+        """The next of `lacking`; then the last one for ever."""
+        self.asked += 1
+        return self.lacking.pop(0) if len(self.lacking) > 1 else self.lacking[0]
 
     def drain_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int, *, cancel: bool) -> None:
         """Remember what was said."""

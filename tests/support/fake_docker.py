@@ -92,6 +92,11 @@ class FakeDocker:
         if name in self.made:
             self.made[name].state = "exited"
 
+    def rename(self, name: str, new: str) -> None:
+        """Give it another name."""
+        self.calls.append(f"rename {name} to {new}")
+        self.made[new] = self.made.pop(name)
+
     def remove(self, name: str) -> None:
         """Remove, if it is there."""
         if self.made.pop(name, None) is not None:

@@ -32,6 +32,7 @@ from dfs_deploy.containers import (
     master_container,
     network_name,
     node_container,
+    set_aside_name,
     volume_name,
 )
 from dfs_deploy.docker_engine.archives import only_file, save_only_file, secret_archive
@@ -104,8 +105,7 @@ class DockerEngine:
             ConflictError: they belong to a cluster of the same name under another `DFS_HOME`.
         """
         volumes = self._own_volumes(spec)
-        states = {each.labels[LABEL_ROLE]: each.state for each in self._own_containers(spec)}
-        states = {role: state for role, state in states.items() if role in spec.roles}
+        states = {role: each.state for role, each in self._role_containers(spec).items()}
         # The keys are kept last: a master without them was not made to its end.
         initialised = volume_name(spec.name, MASTER) in volumes and self._store.paths(spec.name).credentials.exists()
         # Only a cluster without a master asks whether a node has joined: somebody may have made volumes for it before.
@@ -122,6 +122,12 @@ class DockerEngine:
         for each in found:
             self._check_home(each.name, each.labels.get(LABEL_HOME, ""))
         return [each for each in found if LABEL_ROLE in each.labels]
+
+    def _role_containers(self, spec: ClusterSpec) -> dict[str, FoundContainer]:
+        """The containers of roles; neither helpers nor those that an upgrade set aside."""
+        named = {each.name: each for each in self._own_containers(spec)}
+        names = {role: container_name(spec.name, role) for role in spec.roles}
+        return {role: named[name] for role, name in names.items() if name in named}
 
     def _own_volumes(self, spec: ClusterSpec) -> list[str]:
         found = self._sdk.volumes({LABEL_CLUSTER: spec.name})
@@ -226,10 +232,36 @@ class DockerEngine:
 
     def stop(self, spec: ClusterSpec, roles: Sequence[str]) -> None:
         """SIGTERM to all, 10 s for them together, then SIGKILL."""
-        there = {each.labels[LABEL_ROLE]: each.name for each in self._own_containers(spec)}
-        names = [there[role] for role in roles if role in there]
+        there = self._role_containers(spec)
+        names = [there[role].name for role in roles if role in there]
         with ThreadPoolExecutor(max_workers=max(len(names), 1)) as together:
             list(together.map(lambda name: self._sdk.stop(name, STOP_SECONDS), names))
+
+    # -- upgrading ----------------------------------------------------------------------------------------------
+
+    def outdated(self, spec: ClusterSpec) -> frozenset[str]:
+        """Those of another image than this code's, which is made if need be."""
+        found = self._role_containers(spec).items()
+        return frozenset(role for role, each in found if each.state == "running" and each.image != self._image)
+
+    def set_aside(self, spec: ClusterSpec, role: str) -> None:
+        """The container stays as it was, stopped, under another name."""
+        self.stop(spec, [role])
+        self._sdk.rename(container_name(spec.name, role), set_aside_name(spec.name, role))
+
+    def bring_back(self, spec: ClusterSpec, role: str) -> None:
+        """The container gets its name again."""
+        name, before = container_name(spec.name, role), set_aside_name(spec.name, role)
+        if any(each.name == before for each in self._own_containers(spec)):
+            self.stop(spec, [role])
+            self._sdk.remove(name)
+            self._sdk.rename(before, name)
+        self._sdk.start(name)
+
+    def let_go(self, spec: ClusterSpec) -> None:
+        """Remove the containers of the version before."""
+        for role in spec.roles:
+            self._sdk.remove(set_aside_name(spec.name, role))
 
     def discard_unjoined(self, spec: ClusterSpec, node: NodeSpec) -> bool:
         """Remove a node's container, and its volume if this engine made it and no master gave it an id."""

@@ -276,6 +276,11 @@ class DockerSdk:
             except NotFound:
                 return
 
+    def rename(self, name: str, new: str) -> None:
+        """Give a container another name."""
+        with translated(f"The container {name} cannot be renamed"):
+            self._client.containers.get(name).rename(new)
+
     def remove(self, name: str) -> None:
         """Remove a container, running or not; one that is gone is fine."""
         with translated(f"The container {name} cannot be removed"):
