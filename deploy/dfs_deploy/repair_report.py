@@ -6,7 +6,7 @@ from dfs_wire.messages import RepairStatusReply
 _STATES = {
     "idle": "nothing is missing",
     "working": "copies are being made",
-    "waiting": "waiting",
+    "waiting": "waiting; see why",
     "stopped": "stopped: it needs a decision",
 }
 _REBALANCE = {

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from dfs_master.cluster import Cluster
 from dfs_master.compactor import Compactor
+from dfs_master.converging import Convergence
 from dfs_master.copy_desk import CopyDesk
 from dfs_master.rebalancer import Rebalancer
 from dfs_master.repairer import Repairer
@@ -19,6 +20,7 @@ class Healing:
         self.rebalancer = Rebalancer(cluster, self.desk)
         #: The collector steps it; it is here because it hears what nodes made.
         self.compactor = Compactor(cluster)
+        self.convergence = Convergence(cluster, wake)
         self._cluster = cluster
 
     def heard(self, node_id: int, findings: list[m.Finding]) -> None:
@@ -28,6 +30,7 @@ class Healing:
 
     def step(self) -> None:
         """A round."""
+        self.convergence.step()
         self.repairer.step()
         repair = self.repairer
         self.rebalancer.step(

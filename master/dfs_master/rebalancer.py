@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dfs_master.catalog.mutations.records import SetSetting
 from dfs_master.cluster import Cluster
 from dfs_master.copy_desk import CopyDesk
+from dfs_master.healing_rules import fullness
 from dfs_master.pace import RateMeter, TokenBucket
 from dfs_master.rebalance_rules import balance_of, plan_rebalance, planned
 from dfs_master.repair_rules import Move, Traffic
@@ -88,8 +89,8 @@ class Rebalancer:
             traffic = Traffic.of(under_way)
             rate = cluster.settings.current.repair_bytes_per_second
             self._bucket.fill(rate, now)
-            # The fullest gives first, in proportion to its size.
-            donor = max(balance.donors, key=lambda each: balance.donors[each] / nodes[each].capacity_bytes)
+            # The fullest gives first, between equals the one that trimming would take from.
+            donor = max(balance.donors, key=lambda each: (fullness(nodes[each]), each))
             if self._bucket.may(rate):
                 chunks = cluster.reader.copies_of(self._page(donor, now))
                 for move in plan_rebalance(donor, chunks, nodes, balance, traffic):

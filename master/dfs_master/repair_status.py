@@ -17,13 +17,15 @@ _STUCK = {
 }
 
 
-def state_of(view: RepairView, *, is_held: bool) -> str:
+def state_of(view: RepairView, nodes: Mapping[int, KnownNode], *, is_held: bool) -> str:
     """One word for it. `is_held`: nothing may be repaired now."""
     if view.failures or is_held:
         return STOPPED if view.failures else WAITING
     if view.under_way or view.chunks_left > sum(view.stuck.values()):
         return WORKING
-    return WAITING if view.chunks_left else IDLE
+    # Copies on a silent node do not count, and are not made anew before it is dead.
+    silent = any(node.state == SUSPECT and not node.maintenance_until for node in nodes.values())
+    return WAITING if view.chunks_left or silent else IDLE
 
 
 def seconds_left(view: RepairView) -> int:

@@ -3,6 +3,7 @@
 import io
 import os
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.simulation.world import SimulatedNode, World
 
 from dfs_client.api import Dfs
 from dfs_master.catalog.models import ReplicaState
+from dfs_master.catalog.mutations.draining import SetMaintenance
 from dfs_master.repair_rules import Fate, fate_of
 from dfs_node.memory_volume import MemoryVolume
 from dfs_wire.messages import FindingKind, Order, OrderKind
@@ -206,6 +208,111 @@ def test_a_drained_node_is_emptied_and_short_settings_hold(tmp_path: Path) -> No
             world.clock.sleep(60.0)
             assert short_copies(world) == []
             assert world.healing.repairer.is_idle
+            all_equal(dfs, contents)
+    finally:
+        world.close()
+
+
+def copies_by_name(world: World, dfs: Dfs, names: Iterable[str]) -> dict[str, set[int]]:
+    """How many good copies the chunks of each file have."""
+    return {
+        name: {sum(each.state == "good" for each in chunk.replicas) for chunk in dfs.stat(name, chunks=True).chunks}
+        for name in names
+    }
+
+
+def test_a_changed_policy_is_followed(tmp_path: Path) -> None:
+    """Raised, lowered, inherited, moved under another: what is there gets as many copies as is asked for, no more."""
+    world = World(tmp_path / "world", 10, nodes=4)
+    try:
+        with world.client() as dfs:
+            contents = {}
+            for name in ("/a/x", "/a/own/y", "/b/z", "/a/deep/er/w"):
+                contents[name] = world.random.randbytes(5_000)
+                dfs.upload(io.BytesIO(contents[name]), name)
+            contents["/b/same"] = contents["/a/x"]
+            dfs.upload(io.BytesIO(contents["/b/same"]), "/b/same")
+            dfs.set_policy("/a/own", copies=1)
+            dfs.set_policy("/a", copies=3)
+            # The walk is on record: a master that dies meanwhile begins it anew.
+            world.crash_master()
+            world.start_master()
+            world.clock.sleep(60.0)
+            wanted = {"/a/x": {3}, "/a/own/y": {1}, "/b/z": {2}, "/a/deep/er/w": {3}, "/b/same": {3}}
+            assert copies_by_name(world, dfs, contents) == wanted
+            dfs.rename("/b/z", "/a/z")
+            contents["/a/z"] = contents.pop("/b/z")
+            dfs.set_policy("/a", copies=0)
+            dfs.rename("/a/x", "/a/own/x")
+            contents["/a/own/x"] = contents.pop("/a/x")
+            world.clock.sleep(120.0)
+            wanted = {"/a/own/x": {2}, "/a/own/y": {1}, "/a/z": {2}, "/a/deep/er/w": {2}, "/b/same": {2}}
+            assert copies_by_name(world, dfs, contents) == wanted
+            all_equal(dfs, contents)
+    finally:
+        world.close()
+
+
+def test_a_fourth_node_gets_its_share(tmp_path: Path) -> None:
+    """It is filled to within the setting of the others, no chunk falls under its copies on the way; pause holds."""
+    world = World(tmp_path / "world", 11, nodes=3, capacity_bytes=4 << 20)
+    try:
+        with world.client() as dfs:
+            contents = {f"/f{number}": world.random.randbytes(60_000) for number in range(48)}
+            for name, data in contents.items():
+                dfs.upload(io.BytesIO(data), name)
+            world.clock.sleep(10.0)
+            assert world.cluster is not None
+            world.healing.rebalancer.pause(True, lambda _: None)
+            world.clock.sleep(5.0)
+            added = world.add_node()
+            world.clock.sleep(60.0)
+            assert (world.healing.rebalancer.view.state, added.volume.usage().used_bytes) == ("paused", 0)
+            assert world.healing.rebalancer.view.bytes_left > 0
+            world.healing.rebalancer.pause(False, lambda _: None)
+            for _ in range(60):
+                world.clock.sleep(10.0)
+                assert short_copies(world) == []
+            shares = [node.volume.usage().used_bytes / (4 << 20) for node in world.nodes]
+            mean = sum(shares) / len(shares)
+            assert all(abs(share - mean) <= 0.051 for share in shares), shares
+            assert world.healing.rebalancer.view.state == "even"
+            all_equal(dfs, contents)
+            moved = added.volume.usage().used_bytes
+            world.clock.sleep(300.0)
+            assert added.volume.usage().used_bytes == moved, "it does not go back and forth"
+    finally:
+        world.close()
+
+
+def test_maintenance_is_waited_for(tmp_path: Path) -> None:
+    """No new data and no repair while it lasts, over a restart of the master too; when its time is over, repair."""
+    world = World(tmp_path / "world", 12, nodes=4)
+    try:
+        with world.client() as dfs:
+            contents = fill(world, dfs)
+            assert world.cluster is not None
+            (node,) = [each for each in world.cluster.registry.nodes.values() if each.name == "node-2"]
+            until_ms = world.clock.wall_ms() + 3_600_000
+            world.cluster.committer.submit(SetMaintenance(node.id, until_ms), lambda _: None)
+            world.cluster.committer.serve_waiting()
+            world.crash_master()
+            world.start_master()
+            world.clock.sleep(30.0)
+            assert world.cluster.registry.nodes[node.id].state == "maintenance"
+            before = world.nodes[1].volume.usage().used_bytes
+            for number in range(8):
+                contents[f"/n{number}"] = world.random.randbytes(1_000)
+                dfs.upload(io.BytesIO(contents[f"/n{number}"]), f"/n{number}")
+            assert world.nodes[1].volume.usage().used_bytes == before
+            world.nodes[1].crash()
+            world.clock.sleep(1_800.0)
+            assert world.cluster.registry.nodes[node.id].state == "suspect"
+            assert world.healing.repairer.view.chunks_left == 0
+            assert short_copies(world) != []
+            world.clock.sleep(2_400.0)
+            assert world.cluster.registry.nodes[node.id].state == "dead"
+            assert short_copies(world) == []
             all_equal(dfs, contents)
     finally:
         world.close()

@@ -15,6 +15,7 @@ from dfs_master.catalog import (
     reader_explain,
     reader_inventory,
     reader_moves,
+    reader_policies,
     reader_repair,
     reader_tree,
     reader_usage,
@@ -26,9 +27,10 @@ from dfs_master.catalog.reader_chunks import KnownChunk, OpenVersion
 from dfs_master.catalog.reader_cluster import Counts
 from dfs_master.catalog.reader_explain import Held
 from dfs_master.catalog.reader_moves import MovesLeft
+from dfs_master.catalog.reader_policies import Below, Slice
 from dfs_master.catalog.reader_repair import ChunkCopies, ShortCursor
 from dfs_master.catalog.reader_tree import Policy
-from dfs_master.catalog.rows import CredentialRow, EntryRow, NodeRow
+from dfs_master.catalog.rows import CredentialRow, EntryRow, NodeRow, PolicyChangeRow
 from dfs_master.inventories import CopyOnRecord, KnownCopies
 from dfs_runtime.clock import Clock
 from dfs_wire.errors import DfsError, NotFoundError, UsageError, WrongKindError
@@ -219,6 +221,23 @@ class Reader:
     def chunks_on_node(self, node_id: int, after: int, limit: int) -> list[int]:
         """The ids of the next chunks behind `after` with a good copy on the node."""
         return reader_repair.chunks_on_node(self._cursor, node_id, after, limit)
+
+    def first_policy_change(self) -> PolicyChangeRow | None:
+        """The oldest change of a policy that is not followed everywhere yet."""
+        return reader_policies.first_change(self._cursor)
+
+    def entry_and_policy(self, entry_id: int, default: int) -> tuple[Below, int] | None:
+        """An entry by its id, and the policy that holds for it; None where it is gone."""
+        with self.snapshot():
+            return reader_policies.entry_and_policy(self._cursor, entry_id, default)
+
+    def children_of(self, parent_id: int, after: str, limit: int) -> list[Below]:
+        """The next entries of a directory by name."""
+        return reader_policies.children(self._cursor, parent_id, after, limit)
+
+    def slices(self, version_id: int, after: int, limit: int) -> list[Slice]:
+        """The next extents of a version behind an ordinal, with what their chunks ask for."""
+        return reader_policies.slices(self._cursor, version_id, after, limit)
 
     def copies_of(self, chunk_ids: Sequence[int]) -> list[ChunkCopies]:
         """Those of the chunks that something refers to, with all their replicas."""

@@ -11,17 +11,19 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog.ids import IdBlocks
-from dfs_master.catalog.models import Node, Request, Setting
+from dfs_master.catalog.models import Node, PolicyChange, Request, Setting
 from dfs_master.catalog.overlay import Journal, K, Overlay
 from dfs_master.catalog.rows import (
     CREDENTIALS,
     EVENTS,
     NODES,
+    POLICY_CHANGES,
     REQUESTS,
     SETTINGS,
     CredentialRow,
     EventRow,
     NodeRow,
+    PolicyChangeRow,
     R,
     RequestRow,
     SettingRow,
@@ -39,6 +41,9 @@ _REQUEST = Statement(select(_REQUESTS).where(_REQUESTS.c.id == bindparam("id")))
 _OLD_REQUESTS = Statement(
     select(_REQUESTS).where(_REQUESTS.c.at < bindparam("before")).order_by(_REQUESTS.c.at).limit(bindparam("limit"))
 )
+_POLICY_CHANGE = Statement(
+    select(PolicyChange.__table__).where(PolicyChange.__table__.c.entry_id == bindparam("entry_id"))
+)
 _SETTING = Statement(select(Setting.__table__).where(Setting.__table__.c.name == bindparam("name")))
 
 
@@ -55,6 +60,7 @@ class Staging:
         self._nodes: Overlay[int, NodeRow] = Overlay(journal)
         self._requests: Overlay[bytes, RequestRow] = Overlay(journal)
         self._settings: Overlay[str, SettingRow] = Overlay(journal)
+        self._policy_changes: Overlay[int, PolicyChangeRow] = Overlay(journal)
         self._credentials: Overlay[int, CredentialRow] = Overlay(journal)
         self._events: Overlay[int, EventRow] = Overlay(journal)
 
@@ -91,6 +97,7 @@ class Staging:
         self.tree.flush()
         self.content.flush()
         _flush(self._settings, SETTINGS, cursor)
+        _flush(self._policy_changes, POLICY_CHANGES, cursor)
         _flush(self._credentials, CREDENTIALS, cursor)
         _flush(self._events, EVENTS, cursor)
         _flush(self._requests, REQUESTS, cursor)
@@ -102,6 +109,7 @@ class Staging:
         self.content.clear()
         for overlay in (self._nodes, self._requests, self._settings, self._credentials, self._events):
             overlay.clear()
+        self._policy_changes.clear()
 
     # -- nodes -------------------------------------------------------------------------------------------------
 
@@ -167,6 +175,23 @@ class Staging:
     def settings_changed(self) -> bool:
         """Whether the group set any."""
         return any(True for _ in self._settings.items())
+
+    def put_policy_change(self, entry_id: int, at: int) -> None:
+        """What is below an entry may not have the copies of its policy any more."""
+        self._policy_change(entry_id)
+        self._policy_changes.put(entry_id, PolicyChangeRow(entry_id, at))
+
+    def drop_policy_change(self, entry_id: int, at: int) -> None:
+        """Everything has them, as of the change at that time; a later one stays."""
+        known = self._policy_change(entry_id)
+        if known is not None and known.at == at:
+            self._policy_changes.put(entry_id, None)
+
+    def _policy_change(self, entry_id: int) -> PolicyChangeRow | None:
+        if entry_id not in self._policy_changes:
+            found = _POLICY_CHANGE.one(self._cursor, entry_id=entry_id)
+            self._policy_changes.learn(entry_id, None if found is None else PolicyChangeRow(*found))
+        return self._policy_changes.get(entry_id)
 
     def add_credential(self, row: CredentialRow) -> None:
         """A key that opens the cluster."""

@@ -30,7 +30,7 @@ class HealingHandlers:
         held = _held_reason(cluster)
         return Answer(
             m.RepairStatusReply(
-                state=state_of(view, is_held=bool(held)),
+                state=state_of(view, cluster.registry.nodes, is_held=bool(held)),
                 reasons=reasons(view, cluster.registry.nodes, now, now_ms, cluster.registry.timing, held)[:16],
                 chunks_left=view.chunks_left,
                 bytes_left=view.bytes_left,

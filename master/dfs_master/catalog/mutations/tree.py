@@ -122,7 +122,7 @@ class Rename(ClientMutation[None]):
             NotFoundError: the source or the directory of the target does not exist.
             ConflictError: the target is not what was expected, of another kind, or not empty.
         """
-        _, entry = find_existing(context, self.source)
+        before, entry = find_existing(context, self.source)
         place = find(context, self.target)
         if any(row.id == entry.id for row in place.directories):
             raise UsageError(f"{self.source} cannot move into itself; choose a target outside it")
@@ -133,6 +133,8 @@ class Rename(ClientMutation[None]):
         require_expected(self.target, place.entry, self.expect)
         self._replace(context, entry, place)
         context.tree.put(entry._replace(parent_id=place.parent.id, name=place.name))
+        if entry.copies is None and before.copies(context.copies) != place.copies(context.copies):
+            context.staging.put_policy_change(entry.id, context.now_ms)
 
     def _replace(self, context: Context, entry: EntryRow, place: Place) -> None:
         old = place.entry
@@ -151,7 +153,7 @@ class Rename(ClientMutation[None]):
 
 @dataclass(frozen=True, slots=True)
 class SetPolicy(ClientMutation[None]):
-    """Set the copies wanted below a directory; 0 inherits again. New commits obey it."""
+    """Set the copies wanted below a directory; 0 inherits again. New commits obey it, and what is there follows."""
 
     request_id: bytes
     path: str
@@ -170,7 +172,9 @@ class SetPolicy(ClientMutation[None]):
         entry = find_existing(context, self.path)[1] if split_path(self.path) else root(context)
         if entry.kind != DIRECTORY:
             raise WrongKindError(f"{self.path} is a file; set the policy of its directory")
-        context.tree.put(entry._replace(copies=self.copies or None))
+        if entry.copies != (self.copies or None):
+            context.tree.put(entry._replace(copies=self.copies or None))
+            context.staging.put_policy_change(entry.id, context.now_ms)
 
 
 def drop_file(context: Context, entry: EntryRow) -> None:
