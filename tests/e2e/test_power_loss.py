@@ -127,8 +127,11 @@ def drill(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk], cuts: int, 
 def check(cluster: DockerCluster, stored: Mapping[str, bytes], scratch: Path, cut: int) -> None:
     """Every acknowledged file is there with its bytes; what is there besides was never half of anything."""
     with cluster.client() as dfs:
-        lost = [path for path, content in stored.items() if not reads_back(dfs, path, content, scratch)]
-        assert not lost, f"{len(lost)} of {len(stored)} acknowledged files are lost after {cut + 1} cuts: {lost[:5]}"
+        lost = {path: why for path, content in stored.items() if (why := complaint(dfs, path, content, scratch))}
+        assert not lost, (
+            f"{len(lost)} of {len(stored)} acknowledged files are lost after {cut + 1} cuts: {lost}\n"
+            f"{cluster.last_words()}"
+        )
         for entry in dfs.list("/"):
             if entry.path not in stored:
                 assert entry.path.startswith("/beside-")
@@ -201,10 +204,10 @@ def power_on(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None:
     cluster.await_live()
 
 
-def reads_back(dfs: Dfs, path: str, content: bytes, scratch: Path) -> bool:
-    """Whether a file is there with its bytes."""
+def complaint(dfs: Dfs, path: str, content: bytes, scratch: Path) -> str:
+    """What is wrong with a file; nothing when it is there with its bytes."""
     try:
         dfs.download(path, scratch / "back", force=True)
-    except DfsError:
-        return False
-    return (scratch / "back").read_bytes() == content
+    except DfsError as error:
+        return repr(error)
+    return "" if (scratch / "back").read_bytes() == content else "other bytes"

@@ -29,6 +29,7 @@ from dfs_wire.errors import ConflictError, DfsError
 HOME_PREFIX = "dfs-e2e-"
 _PORT_ATTEMPTS = 5
 _COME_BACK_SECONDS = 60
+_LAST_LINES = 12
 
 
 def engine_answers() -> bool:
@@ -176,7 +177,17 @@ class DockerCluster:
                 node.name for node in seen if node.state == "live" and now - node.last_seen_at_ms < 10_000
             }
 
-        poll_for(f"{sorted(wanted)} being live", live, seconds=_COME_BACK_SECONDS)
+        try:
+            poll_for(f"{sorted(wanted)} being live", live, seconds=_COME_BACK_SECONDS)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.last_words()}") from error
+
+    def last_words(self) -> str:
+        """What each container is and said last, for whoever reads of a failure."""
+        return "\n".join(
+            f"{each.name} ({each.status}): {each.logs(tail=_LAST_LINES).decode('utf-8', 'replace')}"
+            for each in self.containers()
+        )
 
     def close(self) -> None:
         """Remove everything, whatever state it is in."""
