@@ -101,12 +101,9 @@ def run(config: NodeConfig, stop: StopSignal) -> None:
             inventory=inventory,
             instance=secrets.token_bytes(16),
         )
-        for background in (ScrubThread(scrubber), InventoryThread(inventory)):
-            parts.callback(background.stop)
-            background.start()
-        heartbeat = HeartbeatThread(link, stop.set, wake)
-        parts.callback(heartbeat.stop)
-        heartbeat.start()
+        for thread in (ScrubThread(scrubber), InventoryThread(inventory), HeartbeatThread(link, stop.set, wake)):
+            parts.callback(thread.stop)
+            thread.start()
         stop.wait()
         log.info("node %s stops", config.name)
 
