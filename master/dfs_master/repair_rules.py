@@ -23,7 +23,7 @@ from dfs_wire.messages import VolumeState
 ORDERS_PER_NODE_MAX = 64
 ORDER_BYTES_PER_NODE_MAX = 128 * MIB
 #: Of more nodes than this, so many are drawn and chosen from.
-SAMPLE_NODES = 64
+SAMPLE_NODES = 16
 
 _LOST = (ReplicaState.BAD, ReplicaState.MISSING)
 _GOING = (ReplicaState.DELETING, ReplicaState.DELETED)
@@ -98,6 +98,8 @@ class Traffic:
     taking_bytes: Counter[int] = field(default_factory=Counter)
     giving: Counter[int] = field(default_factory=Counter)
     targets: dict[bytes, set[int]] = field(default_factory=dict)
+    #: The nodes that have as many orders as they may have.
+    busy: set[int] = field(default_factory=set)
 
     @classmethod
     def of(cls, moves: Iterable[Move]) -> "Traffic":
@@ -113,18 +115,17 @@ class Traffic:
         self.taking_bytes[move.target] += move.size
         self.giving[move.source] += 1
         self.targets.setdefault(move.digest, set()).add(move.target)
+        full = self.taking[move.target] >= ORDERS_PER_NODE_MAX
+        if full or self.taking_bytes[move.target] >= ORDER_BYTES_PER_NODE_MAX:
+            self.busy.add(move.target)
 
     def is_busy(self, node_id: int) -> bool:
         """Whether a node has as many orders as it may have."""
-        return self.taking[node_id] >= ORDERS_PER_NODE_MAX or self.taking_bytes[node_id] >= ORDER_BYTES_PER_NODE_MAX
+        return node_id in self.busy
 
     def room(self, node_id: int) -> int:
         """How many orders more a node may have."""
         return 0 if self.is_busy(node_id) else ORDERS_PER_NODE_MAX - self.taking[node_id]
-
-    def busy(self) -> set[int]:
-        """The nodes that have as many orders as they may have."""
-        return {node_id for node_id in self.taking if self.is_busy(node_id)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,8 @@ class Scene:
     def choose(self, size: int, holders: Set[int], excluded: Set[int]) -> int | Obstacle:
         """A node for one copy more. A large cluster is sampled first, so that a chunk does not cost by its nodes."""
         if len(self.nodes) > SAMPLE_NODES:
-            sample = {*self.random.sample(self.ids, SAMPLE_NODES), *(holders & self.nodes.keys())}
+            # With repetitions: a third of the cost, and good for this.
+            sample = {*self.random.choices(self.ids, k=SAMPLE_NODES), *(each for each in holders if each in self.nodes)}
             found = self._choose([self.nodes[each] for each in sorted(sample)], size, holders, excluded)
             if not isinstance(found, Obstacle):
                 return found
@@ -218,7 +220,7 @@ def _target(chunk: ChunkCopies, scene: Scene) -> int | Obstacle:
     nodes, traffic = scene.nodes, scene.traffic
     taking = traffic.targets.get(chunk.digest, set())
     refused = {target for digest, target in scene.troubles.targets if digest == chunk.digest}
-    unable = traffic.busy() | refused
+    unable = traffic.busy | refused
     for node_id, state in chunk.copies:
         node = nodes.get(node_id)
         may = node is not None and not node.draining and has_room_for_repair(node, chunk.size)
