@@ -69,6 +69,10 @@ def flipped(value: Any) -> Iterator[Any]:
             yield -value
 
 
+#: What `rules_mac` covers; orders are signed without it.
+RULES = ("scrub_seconds", "scrub_bytes_per_second", "inventory_seconds", "rules_mac")
+
+
 def altered(value: msgspec.Struct, *, leave: tuple[str, ...] = ()) -> Iterator[Any]:
     """The struct with one bit of one field flipped, for every bit of every field."""
     for field in msgspec.structs.fields(value):
@@ -200,11 +204,31 @@ def test_orders_are_bound_to_node_and_content() -> None:
     mac = tickets.order_mac(KEYS[1], CLUSTER, 1, reply, b"orders")
     good = msgspec.structs.replace(reply, mac=mac)
     tickets.check_orders(KEYS[1], CLUSTER, 1, good, b"orders")
-    for each in altered(good):
+    for each in altered(good, leave=RULES):
         assert refused(lambda each=each: tickets.check_orders(KEYS[1], CLUSTER, 1, each, b"orders"))
     for body in flipped(b"orders"):
         assert refused(lambda body=body: tickets.check_orders(KEYS[1], CLUSTER, 1, good, body))
     assert refused(lambda: tickets.check_orders(KEYS[2], CLUSTER, 2, good, b"orders"))
+
+
+def test_rules_are_signed_apart_from_orders() -> None:
+    """Each rule, for one node and one moment; a reply without rules carries none, forged ones are refused."""
+    bare = HeartbeatReply(epoch=4, commit_seq=99, time_ms=NOW_MS)
+    assert not tickets.check_rules(KEYS[1], CLUSTER, 1, bare)
+    ruled = msgspec.structs.replace(bare, scrub_seconds=60, scrub_bytes_per_second=4096, inventory_seconds=30)
+    good = msgspec.structs.replace(ruled, rules_mac=tickets.rules_mac(KEYS[1], CLUSTER, 1, ruled))
+    assert tickets.check_rules(KEYS[1], CLUSTER, 1, good)
+    for each in altered(good, leave=("commit_seq", "mac")):
+        assert not takes_rules(1, each)
+    assert not takes_rules(2, good)
+
+
+def takes_rules(node_id: int, reply: HeartbeatReply) -> bool:
+    """Whether a node would follow the rules of a reply."""
+    try:
+        return tickets.check_rules(KEYS[node_id], CLUSTER, node_id, reply)
+    except BadTicketError:
+        return False
 
 
 def test_keys_differ_by_master_cluster_and_node() -> None:
