@@ -13,7 +13,7 @@ from dfs_node.disk_volume import DiskVolume
 from dfs_node.findings import FindingQueue
 from dfs_node.orders import OrderRunner
 from dfs_node.replicate import Replicator
-from dfs_wire.messages import FindingKind, Order, OrderKind
+from dfs_wire.messages import Finding, FindingKind, Order, OrderKind
 from dfs_wire.pool import ChannelPool
 from dfs_wire.sockets import SocketDialer
 
@@ -88,3 +88,14 @@ def test_a_silent_source(tmp_path: Path, pool: ChannelPool) -> None:
     (finding,) = carry_out(volume, pool, order("127.0.0.1:1")).peek()
     assert finding.kind is FindingKind.NOT_STORED
     assert "connect_failed" in finding.detail
+
+
+def test_what_was_written_is_read_back(tmp_path: Path, pool: ChannelPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that takes the bytes and gives others makes no copy: the master hears that it is this node's fault."""
+    volume = DiskVolume(tmp_path, WrappedDisk())
+    monkeypatch.setattr(volume, "verify", lambda digest: Finding(digest, 0, FindingKind.CORRUPT))
+    with dictionary_node() as (address, node):
+        node.chunks[DIGEST] = DATA
+        (finding,) = carry_out(volume, pool, order(address)).peek()
+    assert finding.kind is FindingKind.NOT_STORED
+    assert finding.detail.startswith("volume_failed:")
