@@ -15,6 +15,7 @@ from dfs_client.buffers import BUFFER_BYTES_MAX, BufferPool
 from dfs_client.executors import ThreadExecutor
 from dfs_client.packing import PACK_BYTES_MAX, PACK_FILES_MAX, SMALL_BYTES_MAX
 from dfs_client.spans import GAP_BYTES_MAX, spans_of
+from dfs_client.types import LocalPath
 from dfs_wire.errors import (
     AlreadyExistsError,
     BusyError,
@@ -351,7 +352,7 @@ def test_a_directory_that_cannot_be_written_is_each_files_error(cluster: FakeClu
     """There is no such directory for one of them; the others are written."""
     put(dfs, make_files(tmp_path / "source", [10, 10]))
     entries = files_of(dfs)
-    wanted = [(entries[0], tmp_path / "none/0000"), (entries[1], str(tmp_path / "0001"))]
+    wanted: list[tuple[Entry, LocalPath]] = [(entries[0], tmp_path / "none/0000"), (entries[1], str(tmp_path / "0001"))]
     results = list(dfs.download_many(wanted))
     assert [type(result.error) for result in results] == [NotFoundError, type(None)]
     assert results[1].target == str(tmp_path / "0001"), "as it was given"
