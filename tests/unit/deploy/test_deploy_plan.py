@@ -28,6 +28,7 @@ from dfs_deploy.plan import (
     WriteProfile,
     plan_deploy,
     plan_destroy,
+    plan_replace,
     plan_shrink,
     plan_start,
     plan_stop,
@@ -274,6 +275,26 @@ def test_start_starts_what_is_dead_without_a_self_test() -> None:
         AwaitNodes(),
     )
     assert plan_start(spec, all_running()) == ()
+
+
+def test_replace_forgets_the_id_of_one_node_and_starts_it_over_nothing() -> None:
+    """Only then may it join anew; the others keep their ids, and what is dead of them is started too."""
+    spec = make_spec(joined=True)
+    steps = plan_replace(spec, all_running(), "node-2")
+    old, fresh = spec.node("node-2"), replace(spec.node("node-2"), id=None)
+    assert old.id is not None
+    nodes = tuple(fresh if node.name == "node-2" else node for node in spec.nodes)
+    assert steps == (
+        StopRoles(("node-2",)),
+        DeleteNodes((old,)),
+        SaveSpec(replace(spec, nodes=nodes)),
+        StartNode("node-2"),
+        AwaitNodes(),
+    )
+    with pytest.raises(NotFoundError, match="dfs node list"):
+        plan_replace(spec, all_running(), "node-9")
+    with pytest.raises(NotFoundError):
+        plan_replace(spec, all_running(), "master")
 
 
 @pytest.mark.parametrize(
