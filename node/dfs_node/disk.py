@@ -15,6 +15,9 @@ if _SYNC_FILE_RANGE is not None:
 #: SYNC_FILE_RANGE_WRITE: start to write what is dirty, wait for nothing.
 _START = 2
 
+#: Where each put names files, they come as text: to make and print path objects costs more than some of the calls.
+AnyPath = Path | str
+
 
 def _raise_errno() -> NoReturn:
     """Raise what the C library said last."""
@@ -33,11 +36,11 @@ class Space:
 class Disk(Protocol):
     """Every call may raise `OSError`. Implementations are safe to use from several threads."""
 
-    def create(self, path: Path) -> int:
+    def create(self, path: AnyPath) -> int:
         """Make a new file, readable by the owner alone; returns its descriptor."""
         ...
 
-    def open(self, path: Path) -> int:
+    def open(self, path: AnyPath) -> int:
         """Open a file for reading; returns its descriptor."""
         ...
 
@@ -65,15 +68,15 @@ class Disk(Protocol):
         """Make a file's bytes and length durable."""
         ...
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: AnyPath, target: AnyPath) -> None:
         """Give a file its final name, in place of whatever has it."""
         ...
 
-    def fsync_directory(self, path: Path) -> None:
+    def fsync_directory(self, path: AnyPath) -> None:
         """Make the names inside a directory durable."""
         ...
 
-    def unlink(self, path: Path) -> None:
+    def unlink(self, path: AnyPath) -> None:
         """Remove a file's name."""
         ...
 
@@ -89,11 +92,11 @@ class Disk(Protocol):
 class SystemDisk:
     """The machine's own disk. Stateless, so safe to share between threads."""
 
-    def create(self, path: Path) -> int:
+    def create(self, path: AnyPath) -> int:
         """Make a new file; an existing one is an error."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
-    def open(self, path: Path) -> int:
+    def open(self, path: AnyPath) -> int:
         """Open for reading."""
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -131,11 +134,11 @@ class SystemDisk:
         """Also syncs the length, which is needed to read the bytes back."""
         os.fdatasync(descriptor)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: AnyPath, target: AnyPath) -> None:
         """Atomic within one file system."""
-        source.rename(target)
+        os.rename(source, target)  # noqa: PTH104 - the paths may be text
 
-    def fsync_directory(self, path: Path) -> None:
+    def fsync_directory(self, path: AnyPath) -> None:
         """Open, fsync, close."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -143,9 +146,9 @@ class SystemDisk:
         finally:
             os.close(descriptor)
 
-    def unlink(self, path: Path) -> None:
+    def unlink(self, path: AnyPath) -> None:
         """Remove the name."""
-        path.unlink()
+        os.unlink(path)  # noqa: PTH108 - the path may be text
 
     def sync_filesystem(self, path: Path) -> None:
         """`syncfs`, which Python lacks; `sync` where the C library lacks it too."""

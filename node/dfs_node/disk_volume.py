@@ -50,7 +50,7 @@ class DiskVolume:
         self.health = VolumeHealth(path)
         self._gauge = SpaceGauge(self._disk, path, self.health, clock or SystemClock())
         self._temporary_numbers = itertools.count(1)
-        self._prefixes = [prefix_path(path, prefix) for prefix in range(256)]
+        self._prefixes = [str(prefix_path(path, prefix)) for prefix in range(256)]
         self._locks = [threading.Lock() for _ in range(256)]
         self._used_lock = threading.Lock()
         with using(path):
@@ -194,10 +194,9 @@ class DiskVolume:
     def _store_small(self, header: ChunkHeader, data: bytes) -> StoredChunk:
         """Write, sync, name and sync the name of a small chunk in one go, all under the lock of its digest."""
         digest = header.digest
-        name = digest.hex()
         parent = self._prefixes[digest[0]]
-        target = parent / name
-        temporary = parent / f".{name}.{next(self._temporary_numbers)}{TEMPORARY_SUFFIX}"
+        target = f"{parent}/{digest.hex()}"
+        temporary = f"{parent}/.{digest.hex()}.{next(self._temporary_numbers)}{TEMPORARY_SUFFIX}"
         with self._locks[digest[0]]:
             self.health.require_writable()
             replaced_bytes = 0
@@ -205,8 +204,8 @@ class DiskVolume:
                 existing = self._good_copy(digest, header.generation)
                 if existing is not None:
                     return existing
-                with self.health.guard("look at a bad copy"):
-                    replaced_bytes = target.stat().st_size if target.exists() else 0
+                with self.health.guard("look at a bad copy"), suppress(FileNotFoundError):
+                    replaced_bytes = os.stat(target).st_size  # noqa: PTH116 - text, as all names here
             self._write_small(temporary, target, header.encode() + data)
             # The name is visible and not durable: whatever goes wrong now, no later put may trust it.
             with self.health.guard("fsync of a directory", harmless=frozenset()):
@@ -215,7 +214,7 @@ class DiskVolume:
         self._count_used(header.file_bytes - replaced_bytes)
         return StoredChunk(digest, header.length, header.generation)
 
-    def _is_there(self, path: Path) -> bool:
+    def _is_there(self, path: str) -> bool:
         """Whether something has this name; what cannot be opened is there."""
         try:
             os.close(self._disk.open(path))
@@ -226,7 +225,7 @@ class DiskVolume:
                 raise BusyError(f"the node is out of descriptors or memory ({error.strerror}); try again") from error
         return True
 
-    def _write_small(self, temporary: Path, target: Path, content: bytes) -> None:
+    def _write_small(self, temporary: str, target: str, content: bytes) -> None:
         """A durable file with a name that is not durable yet; whatever fails before leaves nothing."""
         guard = self.health.guard
         with guard("create a file", harmless=FULL | LIMITS):
@@ -278,7 +277,7 @@ class DiskVolume:
 
     def _open(self, digest: bytes) -> int:
         try:
-            return self._disk.open(chunk_path(self._path, digest))
+            return self._disk.open(f"{self._prefixes[digest[0]]}/{digest.hex()}")
         except FileNotFoundError as error:
             raise NotFoundError(f"chunk {digest.hex()} is not on this node; read another copy") from error
         except OSError as error:

@@ -1,9 +1,9 @@
 """The way from this hop of a chain to the next. A next hop that fails never fails this one: it only drops out."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Protocol
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Protocol, Self
 
 from dfs_wire.channel import Channel, PutStream
 from dfs_wire.errors import DfsError
@@ -32,41 +32,52 @@ class Chain:
     def __init__(self, channels: Channels) -> None:
         self._channels = channels
 
-    @contextmanager
-    def next_hop(self, request: PutChunk) -> Iterator["Forward"]:
+    def next_hop(self, request: PutChunk) -> "Forward":
         """The next hop of a put, ready for the body, or an end that takes no part. Never raises for a bad hop.
 
         Leaving the block before `Forward.finish` aborts the stream: the hops behind discard what they have.
         """
         behind = request.ticket.hops[request.hop + 1 :]
-        forward = Forward(behind[0] if behind else None)
-        try:
-            forward.begin(self._channels, PutChunk(ticket=request.ticket, hop=request.hop + 1, secret=request.secret))
-            yield forward
-        finally:
-            forward.close()
+        return Forward(self._channels, request, behind[0] if behind else None)
 
 
 class Forward:
     """A chunk on its way to the next hop, for as long as that one takes part. Used by one thread."""
 
-    def __init__(self, hop: Hop | None) -> None:
+    def __init__(self, channels: Channels, request: PutChunk, hop: Hop | None) -> None:
+        self._channels = channels
+        self._request = request
         self._hop = hop
+        self._loan: AbstractContextManager[Channel] | None = None
         self._stream: PutStream | None = None
         self._failures: list[HopFailure] = []
-        self._resources = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Connect, and wait until the next hop is ready for the body."""
+        if self._hop is not None:
+            try:
+                self._begin(self._hop)
+            except BaseException:
+                self.close()
+                raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def alive(self) -> bool:
         """Whether somebody behind still takes bytes."""
         return self._stream is not None
 
-    def begin(self, channels: Channels, request: PutChunk) -> None:
-        """Connect, and wait until the next hop is ready for the body."""
-        if self._hop is None:
-            return  # the end of the chain
+    def _begin(self, hop: Hop) -> None:
+        request = PutChunk(ticket=self._request.ticket, hop=self._request.hop + 1, secret=self._request.secret)
         try:
-            channel = self._resources.enter_context(channels.channel(self._hop.address))
+            loan = self._channels.channel(hop.address)
+            channel = loan.__enter__()
+            self._loan = loan
             self._stream = channel.put(request, seconds=stream_seconds(request.hop))
         except DfsError as error:
             self._drop(error)
@@ -98,7 +109,9 @@ class Forward:
         if self._stream is not None:
             self._stream.abort()
             self._stream = None
-        self._resources.close()
+        loan, self._loan = self._loan, None
+        if loan is not None:
+            loan.__exit__(None, None, None)
 
     def _drop(self, error: DfsError) -> None:
         node_id = self._hop.node_id if self._hop is not None else 0

@@ -2,8 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from dfs_wire.errors import BusyError
 from dfs_wire.limits import STREAM_BLOCK_BYTES
@@ -32,24 +31,48 @@ class StreamSlots:
         with self._lock:
             return sum(self._taken.values())
 
-    @contextmanager
-    def take(self, hop: int) -> Iterator[memoryview]:
-        """A slot at place `hop` of a chain, and its buffer, for the length of the block.
+    def take(self, hop: int) -> "Slot":
+        """A slot at place `hop` of a chain, and its buffer, for the length of a block.
 
         Raises:
-            BusyError: all are taken; nobody waits here.
+            BusyError: on entering the block: all are taken; nobody waits here.
         """
+        return Slot(self, hop)
+
+    def begin(self, hop: int) -> bytearray:
+        """Take a slot; give it back by `end`. See `take`."""
         with self._lock:
             if self._taken[hop] >= self._streams_per_hop:
                 raise BusyError("this node takes as many chunks as it can; try again in a moment")
             self._taken[hop] += 1
             self.begun += 1
             buffer = self._buffers.pop() if self._buffers else None
-        if buffer is None:
-            buffer = bytearray(STREAM_BLOCK_BYTES)
-        try:
-            yield memoryview(buffer)
-        finally:
-            with self._lock:
-                self._taken[hop] -= 1
-                self._buffers.append(buffer)
+        return bytearray(STREAM_BLOCK_BYTES) if buffer is None else buffer
+
+    def end(self, hop: int, buffer: bytearray) -> None:
+        """Give a slot and its buffer back."""
+        with self._lock:
+            self._taken[hop] -= 1
+            self._buffers.append(buffer)
+
+
+class Slot:
+    """One stream's slot for the length of a block. A class rather than a generator: every put enters it."""
+
+    __slots__ = ("_buffer", "_hop", "_slots")
+
+    def __init__(self, slots: StreamSlots, hop: int) -> None:
+        self._slots = slots
+        self._hop = hop
+        self._buffer: bytearray | None = None
+
+    def __enter__(self) -> memoryview:
+        self._buffer = self._slots.begin(self._hop)
+        return memoryview(self._buffer)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        buffer, self._buffer = self._buffer, None
+        if buffer is not None:
+            self._slots.end(self._hop, buffer)

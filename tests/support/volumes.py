@@ -9,7 +9,7 @@ from typing import Self
 
 from blake3 import blake3
 
-from dfs_node.disk import Disk, Space, SystemDisk
+from dfs_node.disk import AnyPath, Disk, Space, SystemDisk
 from dfs_node.volume import ChunkWriter, InventoryItem, OpenChunk, StoredChunk, Usage, Volume
 from dfs_wire.limits import GIB
 from dfs_wire.messages import Finding
@@ -118,10 +118,10 @@ class WrappedDisk:
         self.before(name)
         return self.inner
 
-    def create(self, path: Path) -> int:
+    def create(self, path: AnyPath) -> int:
         return self._call("create").create(path)
 
-    def open(self, path: Path) -> int:
+    def open(self, path: AnyPath) -> int:
         return self._call("open").open(path)
 
     def reserve(self, descriptor: int, length: int) -> None:
@@ -142,13 +142,13 @@ class WrappedDisk:
     def fdatasync(self, descriptor: int) -> None:
         self._call("fdatasync").fdatasync(descriptor)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: AnyPath, target: AnyPath) -> None:
         self._call("rename").rename(source, target)
 
-    def fsync_directory(self, path: Path) -> None:
+    def fsync_directory(self, path: AnyPath) -> None:
         self._call("fsync_directory").fsync_directory(path)
 
-    def unlink(self, path: Path) -> None:
+    def unlink(self, path: AnyPath) -> None:
         self._call("unlink").unlink(path)
 
     def sync_filesystem(self, path: Path) -> None:
@@ -227,14 +227,15 @@ class VolatileDisk(WrappedDisk):
         super().fdatasync(descriptor)
         self._dirty.discard(self._inode(descriptor))
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: AnyPath, target: AnyPath) -> None:
+        target = Path(target)
         before = target.read_bytes() if target.exists() else None
         super().rename(source, target)
         self._names.setdefault(target.parent, []).append((target, before))
 
-    def fsync_directory(self, path: Path) -> None:
+    def fsync_directory(self, path: AnyPath) -> None:
         super().fsync_directory(path)
-        self._names.pop(path, None)
+        self._names.pop(Path(path), None)
 
     def lose_power(self, volume: Path) -> None:
         """Bring the directory into the worst state that the calls so far allow."""

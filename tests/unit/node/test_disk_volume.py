@@ -17,7 +17,7 @@ from tests.support.volumes import (
     store,
 )
 
-from dfs_node.disk import SystemDisk
+from dfs_node.disk import AnyPath, SystemDisk
 from dfs_node.disk_volume import DiskVolume
 from dfs_node.space_rules import upload_floor
 from dfs_node.volume_directory import chunk_path, hold_volume
@@ -299,7 +299,7 @@ def test_a_second_put_waits_for_the_first_ones_directory(tmp_path: Path) -> None
     at_fsync, let_go = threading.Event(), threading.Event()
 
     class HangingDisk(WrappedDisk):
-        def fsync_directory(self, path: Path) -> None:
+        def fsync_directory(self, path: AnyPath) -> None:
             at_fsync.set()
             assert let_go.wait(10)
             super().fsync_directory(path)
