@@ -41,10 +41,12 @@ def download_file(
         return download_small(engine, opened, target, small_files, progress=progress)
     with TargetFile(target, force=force) as file:
         meter = Meter(progress, path, opened.size)
-        file.reserve(opened.size)
+        file.require_room(opened.size)
         cancellation = Cancellation()
 
         def fetch(start: int) -> OpenExtent:
+            file.claim(start, opened.extent_at(start).length)
+
             def sink(offset: int, data: memoryview) -> None:
                 file.write_at(start + offset, data)
 

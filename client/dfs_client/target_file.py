@@ -53,17 +53,29 @@ class TargetFile:
             self._temporary.unlink(missing_ok=True)
         self._file.close()
 
-    def reserve(self, size: int) -> None:
-        """Claim the space before anything is fetched.
+    def require_room(self, size: int) -> None:
+        """Refuse before anything is fetched.
 
         Raises:
-            NoSpaceError: the disk is too full.
+            NoSpaceError: the disk is too full for so many bytes.
         """
-        if size == 0:
-            return
+        with mapping_os_errors(self.target):
+            space = os.fstatvfs(self._file.fileno())
+            # Some file systems tell nothing.
+            if space.f_blocks and size > space.f_bavail * space.f_frsize:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def claim(self, offset: int, length: int) -> None:
+        """Take the space for a part that is about to be fetched.
+
+        Part by part: where space is memory, to take it means to clear it, and that goes on beside the transfers.
+
+        Raises:
+            NoSpaceError: the disk is full.
+        """
         with mapping_os_errors(self.target):
             try:
-                os.posix_fallocate(self._file.fileno(), 0, size)
+                os.posix_fallocate(self._file.fileno(), offset, length)
             except OSError as error:
                 if error.errno not in UNSUPPORTED:
                     raise
@@ -77,7 +89,9 @@ class TargetFile:
                 data = data[written:]
 
     def finish(self, *, mode: int, mtime_ns: int) -> None:
-        """Make the bytes durable and give the file its name, mode and time.
+        """Give the file its name, mode and time.
+
+        It is not fsynced: a local copy is the user's, as one that `cp` made.
 
         Raises:
             AlreadyExistsError: something took the name meanwhile, and `force` is false.
@@ -86,7 +100,6 @@ class TargetFile:
             descriptor = self._file.fileno()
             os.fchmod(descriptor, mode & PERMISSION_BITS)
             os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-            os.fsync(descriptor)
             if self._force or not self._linked():
                 _check_target(self.target, force=self._force)
                 self._temporary.rename(self.target)

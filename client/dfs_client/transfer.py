@@ -1,5 +1,6 @@
 """One chunk to or from one node, one try. Who retries, and where, is decided by the callers."""
 
+import threading
 from collections.abc import Callable
 
 from blake3 import blake3
@@ -34,6 +35,8 @@ class NodeClient:
 
     def __init__(self, pool: ChannelPool) -> None:
         self._pool = pool
+        #: A buffer for each thread that reads: fresh pages for every chunk cost more than the copy into them.
+        self._own = threading.local()
 
     def put(
         self, ticket: WriteTicket, data: memoryview, cancellation: Cancellation, *, secret: bytes = b""
@@ -68,7 +71,7 @@ class NodeClient:
                 if (header.offset, header.length, header.size) != (0, size, size):
                     raise _corrupt(ticket, f"{header.size} bytes long instead of {size}")
                 hasher = blake3()
-                buffer = memoryview(bytearray(min(size, STREAM_BLOCK_BYTES)))
+                buffer = self._buffer()
                 offset = 0
                 while offset < size:
                     cancellation.check()
@@ -106,6 +109,13 @@ class NodeClient:
         _check_blocks(data, stream.header.block_crcs, ticket)
         begin = offset - stream.header.offset
         return bytes(data[begin : begin + length])
+
+    def _buffer(self) -> memoryview:
+        """The calling thread's own."""
+        found: memoryview | None = getattr(self._own, "buffer", None)
+        if found is None:
+            found = self._own.buffer = memoryview(bytearray(STREAM_BLOCK_BYTES))
+        return found
 
     def renew(self, address: str, receipts: list[Receipt]) -> list[Receipt]:
         """Fresh receipts for those chunks that the node still holds whole."""

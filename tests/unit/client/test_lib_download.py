@@ -16,6 +16,7 @@ from dfs_wire.errors import (
     ConnectFailedError,
     CorruptError,
     DfsError,
+    NoSpaceError,
     NotFoundError,
     UnavailableError,
     VersionGoneError,
@@ -287,6 +288,22 @@ def test_a_long_name_fits(dfs: Dfs, tmp_path: Path) -> None:
     target = tmp_path / ("ü" * 127)
     dfs.download("/file", target)
     assert target.read_bytes() == b"x"
+
+
+def test_a_disk_that_is_too_full_is_told_before_anything_is_fetched(
+    cluster: FakeCluster, dfs: Dfs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One byte short is refused; a file system that tells nothing is not asked again."""
+    size = 2 * MIB
+    stored(dfs, os.urandom(size))
+    space = os.statvfs_result((4096, 1, 10, 10, size - 1, 10, 10, 10, 0, 255))
+    monkeypatch.setattr(os, "fstatvfs", lambda _: space)
+    with pytest.raises(NoSpaceError, match="make room"):
+        dfs.download("/file", tmp_path / "target")
+    assert cluster.sent(GetChunk) == []
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(os, "fstatvfs", lambda _: os.statvfs_result((0,) * 10))
+    assert dfs.download("/file", tmp_path / "target").size == size
 
 
 def test_an_interruption_leaves_nothing(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
