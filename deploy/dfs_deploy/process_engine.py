@@ -295,7 +295,8 @@ class ProcessEngine:
         if before is None:
             return
         program = self._programs(MASTER_PROGRAM if role == MASTER else NODE_PROGRAM)
-        if any(part in before for part in program[-1:]):
+        # A script is shown behind the interpreter that its first line names.
+        if program in (before[: len(program)], before[1 : 1 + len(program)]):
             raise ConflictError(
                 f"this version was installed over the one before in {Path(program[0]).parent}; "
                 f"install that one again and say `dfs start --name {spec.name}`"

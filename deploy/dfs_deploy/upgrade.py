@@ -47,9 +47,10 @@ class RollingUpgrade:
         self._engine.let_go(self._spec)
 
     def _replace(self, role: str) -> None:
-        since = self._around.clock.wall_ms()
         self._replaced.append(role)
         self._engine.set_aside(self._spec, role)
+        # Whatever is heard of it from here on, its successor said.
+        since = self._around.clock.wall_ms()
         self._start(role)
         self._await_role(role, since)
 
@@ -70,6 +71,7 @@ class RollingUpgrade:
         for role in roles_to_bring_back(self._replaced):
             self._around.progress(f"bringing {role} of the version before back")
             try:
+                self._engine.stop(self._spec, [role])
                 since = self._around.clock.wall_ms()
                 self._engine.bring_back(self._spec, role)
                 self._await_role(role, since)
@@ -90,8 +92,8 @@ class RollingUpgrade:
         if self._replaced == [MASTER]:
             return False
         with suppress(DfsError):
-            since = self._around.clock.wall_ms()
             self._engine.stop(self._spec, [MASTER])
+            since = self._around.clock.wall_ms()
             self._start(MASTER)
             self._await_role(MASTER, since)
             return True
