@@ -6,6 +6,7 @@ node would never be read.
 """
 
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -16,12 +17,11 @@ import msgspec
 
 from dfs_node.findings import FindingQueue
 from dfs_node.get_chunk import ChunkReader
-from dfs_node.scrub_rules import CHUNK_COST_BYTES, ScrubRules, ScrubState, bytes_per_second, is_due
+from dfs_node.scrub_rules import ScrubRules, ScrubState, is_due, pause_seconds, trickle
 from dfs_node.slots import StreamSlots
 from dfs_node.volume import Volume
 from dfs_runtime.clock import Clock
 from dfs_runtime.files import write_atomically
-from dfs_wire.limits import MIB
 from dfs_wire.messages import FindingKind, VolumeState
 
 FILE = "scrub"
@@ -104,8 +104,9 @@ class Scrubber:
         self._waiting: list[tuple[bytes, int]] = []
         self._listed = -1
         self._saved_at = clock.monotonic()
-        self._credit = 0.0
-        self._credit_at = clock.monotonic()
+        #: When the last chunk was begun, and its size: what is to be waited for follows from the rules of the moment.
+        self._begun_at = -math.inf
+        self._begun_size = 0
         self._yielding_since: float | None = None
 
     @property
@@ -140,9 +141,11 @@ class Scrubber:
         now_ms = self._clock.wall_ms()
         usage = self._volume.usage()
         if usage.state is VolumeState.FAILED or not self._has_pass(now_ms):
-            self._credit_at = self._clock.monotonic()
             return LOOK_SECONDS if not self._asked else YIELD_LOOK_SECONDS
-        wait = self._earn(bytes_per_second(self._state, self._rules, usage.used_bytes, now_ms))
+        pause = pause_seconds(
+            self._begun_size, trickle(self._state, self._rules, usage.used_bytes, now_ms), self._rules
+        )
+        wait = self._begun_at + pause - self._clock.monotonic()
         if wait > 0:
             return min(wait, LOOK_SECONDS)
         if self._users_come_first():
@@ -166,7 +169,7 @@ class Scrubber:
             if not is_due(self._state, self._rules, now_ms):
                 return False
         self._waiting, self._listed = [], -1
-        self._credit = 0.0
+        self._begun_at = -math.inf
         self._keep(ScrubState(started_at_ms=now_ms, ended_at_ms=self._state.ended_at_ms, under_way=True, hurried=asked))
         self.save()
         return True
@@ -190,12 +193,12 @@ class Scrubber:
 
     def _read(self, digest: bytes, size: int) -> None:
         """Verify one chunk. One that went away meanwhile was deleted: what is lost is found by the inventory."""
+        self._begun_at, self._begun_size = self._clock.monotonic(), size
         finding = self._volume.verify(digest)
         bad = finding.kind is FindingKind.CORRUPT
         if bad:
             log.warning("the scrub found chunk %s bad: %s", digest.hex(), finding.detail)
             self._findings.add(finding)
-        self._credit -= size + CHUNK_COST_BYTES
         state = self._state
         self._keep(
             msgspec.structs.replace(
@@ -211,14 +214,6 @@ class Scrubber:
             self._state = state
 
     # -- pace --------------------------------------------------------------------------------------------------
-
-    def _earn(self, rate: float) -> float:
-        """Let the allowance grow with time; returns the seconds until the next chunk may be read."""
-        now = self._clock.monotonic()
-        # Time that went by unused is not saved up: that would be a burst later.
-        self._credit = min(self._credit + (now - self._credit_at) * rate, float(MIB))
-        self._credit_at = now
-        return max(0.0, -self._credit / rate)
 
     def _users_come_first(self) -> bool:
         """Whether this chunk waits a little longer, because users' bytes move."""

@@ -1,12 +1,13 @@
 """How fast a node reads its own chunks, and what it remembers of that. Pure: no clock, no disk."""
 
+import math
 from dataclasses import dataclass
 
 import msgspec
 
 from dfs_wire.limits import DIGEST_BYTES, KIB, MIB
 
-#: What opening a chunk costs beside its bytes: seeks count too where chunks are small.
+#: What opening a chunk costs beside its bytes, against the upper bound: seeks count too where chunks are small.
 CHUNK_COST_BYTES = 64 * KIB
 #: A pass aims at this share of its time, so that a pause here and there does not make it late.
 _AIM = 0.9
@@ -49,14 +50,19 @@ def is_due(state: ScrubState, rules: ScrubRules, now_ms: int) -> bool:
     return not 0 <= now_ms - state.started_at_ms < rules.seconds * 1000
 
 
-def bytes_per_second(state: ScrubState, rules: ScrubRules, used_bytes: int, now_ms: int) -> float:
-    """As slowly as the pass ends in its time: a steady trickle disturbs least; bounded by the rules."""
+def trickle(state: ScrubState, rules: ScrubRules, used_bytes: int, now_ms: int) -> float:
+    """Bytes a second with which the pass just ends in its time: a steady trickle disturbs least."""
     if state.hurried:
-        return float(rules.bytes_per_second)
+        return math.inf
     left_bytes = used_bytes * (1000 - state.permille) / 1000 + MIB
     aim_ms = rules.seconds * 1000 * _AIM
     left_ms = max(aim_ms - max(0, now_ms - state.started_at_ms), aim_ms * _HURRY)
-    return min(float(rules.bytes_per_second), left_bytes * 1000 / left_ms)
+    return left_bytes * 1000 / left_ms
+
+
+def pause_seconds(size: int, trickle_bytes_per_second: float, rules: ScrubRules) -> float:
+    """How long after the beginning of one chunk the next one may begin."""
+    return max(size / trickle_bytes_per_second, (size + CHUNK_COST_BYTES) / rules.bytes_per_second)
 
 
 def first_of(prefix: int) -> bytes:

@@ -11,11 +11,11 @@ from dfs_node.disk_volume import DiskVolume
 from dfs_node.findings import FindingQueue
 from dfs_node.memory_volume import MemoryVolume
 from dfs_node.scrub import LOOK_SECONDS, SAVE_SECONDS, YIELD_SECONDS_MAX, Scrubber, ScrubFile
-from dfs_node.scrub_rules import CHUNK_COST_BYTES, ScrubRules, ScrubState, bytes_per_second, is_due
+from dfs_node.scrub_rules import CHUNK_COST_BYTES, ScrubRules, ScrubState, is_due, pause_seconds, trickle
 from dfs_node.volume import Volume
 from dfs_node.volume_directory import chunk_path
 from dfs_runtime.clock import ManualClock
-from dfs_wire.limits import GIB, MIB
+from dfs_wire.limits import MIB
 from dfs_wire.messages import Finding, FindingKind
 
 FAST = ScrubRules(seconds=3_600, bytes_per_second=1 << 30)
@@ -171,12 +171,28 @@ def test_a_trickle_that_ends_in_time() -> None:
     """A quiet pass reads as slowly as it may; a late one hurries; the rules bound both."""
     rules = ScrubRules(seconds=1_000, bytes_per_second=10 * MIB)
     fresh = ScrubState(under_way=True, started_at_ms=0)
-    assert 0.9 * MIB < bytes_per_second(fresh, rules, 900 * MIB, 0) < 1.1 * MIB
-    assert bytes_per_second(fresh, rules, 900 * MIB, 900_000) == 10 * MIB
+    assert 0.9 * MIB < trickle(fresh, rules, 900 * MIB, 0) < 1.1 * MIB
+    assert trickle(fresh, rules, 900 * MIB, 900_000) > 10 * MIB
     half = msgspec.structs.replace(fresh, after=b"\x80" + bytes(31))
     assert half.permille == 500
-    assert 0.9 * MIB < bytes_per_second(half, rules, 900 * MIB, 450_000) < 1.1 * MIB
-    assert bytes_per_second(fresh, rules, 100 * GIB, 0) == 10 * MIB
+    assert 0.9 * MIB < trickle(half, rules, 900 * MIB, 450_000) < 1.1 * MIB
+    assert pause_seconds(MIB, 100 * MIB, rules) == (MIB + CHUNK_COST_BYTES) / (10 * MIB)
+    assert pause_seconds(MIB, MIB, rules) == 1.0
+
+
+@pytest.mark.parametrize("size", [4_096, 100_000, MIB])
+def test_a_volume_of_any_grain_is_read_within_its_time(size: int) -> None:
+    """Many small chunks take no longer than a few large ones, where the bound leaves room for it."""
+    volume, clock = Counting(), ManualClock()
+    for seed in range(60):
+        store(volume, chunk_of(size, seed)[0])
+    scrubber = Scrubber(volume, FindingQueue(), clock)
+    scrubber.follow(ScrubRules(seconds=1_000, bytes_per_second=10 * MIB))
+    began = clock.monotonic()
+    while not scrubber.state.ended_at_ms:
+        clock.advance(max(0.001, scrubber.step()))
+    assert 100 < clock.monotonic() - began < 1_000
+    assert len(volume.verified) == 60
 
 
 def test_when_the_next_pass_begins() -> None:
