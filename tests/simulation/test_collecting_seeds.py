@@ -29,6 +29,23 @@ class Races(Workload):
     """The same contents under the same names, so that a content is deleted and stored again all the time."""
 
     names = NAMES
+    kinds = ("put", "put", "group", "group", "get", "remove", "remove", "rename")
+
+    def _group(self, dfs: Dfs, _name: str) -> None:
+        """Several files at once: they share a pack, of which parts are replaced soon."""
+        names = self.random.sample(NAMES, 3)
+        local = self.world.directory / "local"
+        local.mkdir(exist_ok=True)
+        contents = {name: self.random.choice(CONTENTS) for name in names}
+        files = {name: local / name.rpartition("/")[2] for name in names}
+        for name, data in contents.items():
+            files[name].write_bytes(data)
+            self.possible[name] = self.possible[name] | {data}
+        for result in dfs.upload_many([(files[name], name) for name in names]):
+            if result.ok:
+                self.possible[result.path] = {contents[result.path]}
+            else:
+                self.world.note("failed", "group", result.path)
 
     def content(self) -> bytes:
         """One of a few."""

@@ -27,6 +27,7 @@ class Workload:
     """One client's operations, and for each name all contents that it may have now (None: absent)."""
 
     names = NAMES
+    kinds = ("put", "put", "put", "get", "remove", "rename")
 
     def __init__(self, world: World, randomness: random.Random) -> None:
         self.world = world
@@ -41,7 +42,7 @@ class Workload:
     def step(self, dfs: Dfs) -> None:
         """One operation on one name. An error leaves both outcomes possible; an acknowledgement only one."""
         name = self.random.choice(self.names)
-        kind = self.random.choice(["put", "put", "put", "get", "remove", "rename"])
+        kind = self.random.choice(self.kinds)
         self.world.note("operation", kind, name)
         try:
             getattr(self, f"_{kind}")(dfs, name)

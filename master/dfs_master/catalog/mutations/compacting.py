@@ -37,25 +37,24 @@ class AddPack(Mutation[bool]):
         if old is None or old.state != _STORED or self.digest == self.old_digest:
             return False
         chunk = context.content.chunk(self.digest)
-        replicas: Replicas = {}
+        replicas: Replicas = {} if chunk is None else context.content.replicas(chunk.id)
+        mine = replicas.get(self.node_id)
         if chunk is None:
             new_id = context.staging.new_id()
             chunk = ChunkRow(new_id, self.digest, self.size, old.copies_wanted, 0, self.keep_until_ms, _STORED)
-        elif chunk.state != _STORED or chunk.size != self.size:
-            return False
+        elif chunk.size != self.size or (mine is not None and mine.generation > self.generation):
+            return False  # a later store, or a deletion that takes this file
         else:
-            replicas = context.content.replicas(chunk.id)
-            chunk = chunk._replace(copies_wanted=max(chunk.copies_wanted, old.copies_wanted))
-            if chunk.unreferenced_since is not None:
-                chunk = chunk._replace(unreferenced_since=self.keep_until_ms)
-        context.content.put_chunk(chunk, {**replicas, self.node_id: self._copy(context, chunk, replicas)})
+            chunk = self._wanted_again(chunk, old)
+        made = ReplicaRow(chunk.id, self.node_id, self.generation, _GOOD, context.now_ms, context.now_ms)
+        context.content.put_chunk(chunk, {**replicas, self.node_id: made})
         return True
 
-    def _copy(self, context: Context, chunk: ChunkRow, replicas: Replicas) -> ReplicaRow:
-        before = replicas.get(self.node_id)
-        if before is not None and before.generation >= self.generation:
-            return before  # a later store, or a deletion that takes this file
-        return ReplicaRow(chunk.id, self.node_id, self.generation, _GOOD, context.now_ms, context.now_ms)
+    def _wanted_again(self, chunk: ChunkRow, old: ChunkRow) -> ChunkRow:
+        """What is left of the pack was a chunk before, perhaps one that is being deleted: this copy is newer."""
+        row = chunk._replace(state=_STORED, copies_wanted=max(chunk.copies_wanted, old.copies_wanted))
+        unused = chunk.state != _STORED or chunk.unreferenced_since is not None
+        return row._replace(unreferenced_since=self.keep_until_ms) if unused else row
 
 
 @dataclass(frozen=True, slots=True)

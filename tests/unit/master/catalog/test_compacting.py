@@ -10,10 +10,11 @@ from tests.support.writing import Standing, Store, file_commit, open_store, rece
 
 from dfs_master.catalog.engine import connect_raw, open_engine
 from dfs_master.catalog.invariants import faults
-from dfs_master.catalog.mutations.collecting import CollectChunks, RemoveVersions, Step
+from dfs_master.catalog.mutations.collecting import CollectChunks, CollectOrphans, RemoveVersions, Step
 from dfs_master.catalog.mutations.compacting import AddPack, MoveExtents
 from dfs_master.catalog.mutations.files import CommitFiles
 from dfs_master.catalog.reader import Reader
+from dfs_master.collecting import Orphan
 from dfs_master.compacting import live_slices
 from dfs_wire.messages import Extent, Receipt, Slice
 
@@ -122,3 +123,18 @@ def test_a_new_pack_that_is_an_old_chunk_is_that_chunk(store: Store) -> None:
     assert not add_pack(store, 1, size=21)
     assert move(store, live_slices([(30, 10), (40, 10)])) == 2
     assert store.query("SELECT copies_good, unreferenced_since FROM chunks WHERE digest = ?", NEW) == [(3, None)]
+
+
+def test_a_new_pack_may_be_a_chunk_that_is_being_deleted(store: Store) -> None:
+    """What was made is newer than the deletion; what is older is not believed."""
+    store.do(CollectOrphans(1, 6, [Orphan(NEW, 20, 3)]))
+    store.do(CollectOrphans(2, 8, [Orphan(NEW, 20, 3)]))
+    assert add_pack(store, 1)
+    assert not add_pack(store, 2)
+    assert store.query("SELECT state, unreferenced_since FROM chunks WHERE digest = ?", NEW) == [("stored", KEEP_MS)]
+    assert store.query(
+        "SELECT node_id, r.state FROM replicas r JOIN chunks c ON c.id = chunk_id WHERE digest = ?", NEW
+    ) == [
+        (1, "good"),
+        (2, "deleting"),
+    ]
