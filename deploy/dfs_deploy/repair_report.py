@@ -4,7 +4,7 @@ from dfs_client.display import human_bytes
 from dfs_wire.messages import RepairStatusReply
 
 _STATES = {
-    "idle": "nothing is missing",
+    "idle": "nothing to do",
     "working": "copies are being made",
     "waiting": "waiting; see why",
     "stopped": "stopped: it needs a decision",

@@ -7,6 +7,7 @@ no chunk has fewer copies on the way, and one place (`healing_rules`) decides wh
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from dfs_master.catalog.models import ReplicaState
 from dfs_master.catalog.reader_repair import ChunkCopies
 from dfs_master.healing_rules import which_copy_goes
 from dfs_master.membership import KnownNode
@@ -99,7 +100,7 @@ def plan_rebalance(
 def _taker(
     donor: int, chunk: ChunkCopies, nodes: Mapping[int, KnownNode], lacking: Mapping[int, int], traffic: Traffic
 ) -> int | None:
-    holders = {node_id for node_id, _ in chunk.copies}
+    holders = {node_id for node_id, state in chunk.copies if state != ReplicaState.DELETED}
     for target in sorted(lacking, key=lambda each: (-lacking[each], each)):
         fits = lacking[target] >= chunk.size and target not in holders and not traffic.is_busy(target)
         if fits and has_room(nodes[target], chunk.size):

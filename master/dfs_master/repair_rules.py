@@ -26,7 +26,6 @@ ORDER_BYTES_PER_NODE_MAX = 128 * MIB
 SAMPLE_NODES = 16
 
 _LOST = (ReplicaState.BAD, ReplicaState.MISSING)
-_GOING = (ReplicaState.DELETING, ReplicaState.DELETED)
 
 
 class Fate(Enum):
@@ -228,7 +227,8 @@ def _target(chunk: ChunkCopies, scene: Scene) -> int | Obstacle:
             return node_id
     # Copies that are gone keep their nodes out, and do not count for the spread over zones.
     holders = {each for each in chunk.good if fate_of(nodes.get(each), scene.held) is not Fate.GONE} | taking
-    going = {node_id for node_id, state in chunk.copies if state in _GOING} | set(chunk.good)
+    # Where a file was deleted a new one may come: its generation is above that of the delete.
+    going = {node_id for node_id, state in chunk.copies if state == ReplicaState.DELETING} | set(chunk.good)
     found = scene.choose(chunk.size, holders, unable | going)
     if found is Obstacle.TOO_FEW_NODES:
         idle = {node.id for node in nodes.values() if node.serves} - going - taking

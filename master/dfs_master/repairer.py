@@ -8,7 +8,7 @@ again before an order is given.
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dfs_master.catalog.mutations.records import AddEvent
 from dfs_master.catalog.reader_repair import ShortCursor
@@ -108,6 +108,8 @@ class Repairer:
         nodes = self._cluster.registry.nodes
         given_up = frozenset(node_id for failure in self._view.failures for node_id in failure.node_ids)
         self._forced |= given_up
+        # What the next step will find: whoever asks before it should not be told the old story.
+        self._view = replace(self._view, failures=(), counting=bool(given_up) or self._view.counting)
         return [nodes[node_id].name for node_id in sorted(given_up) if node_id in nodes]
 
     def step(self) -> None:

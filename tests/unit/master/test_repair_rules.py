@@ -138,9 +138,11 @@ def test_a_bad_copy_is_written_anew_where_it_is() -> None:
 
 
 def test_a_copy_that_is_being_deleted_keeps_its_node_out() -> None:
-    """The delete would take the new file's place in the record."""
+    """Until the node confirmed it; from then on it may get a new one."""
     (move,), _ = plan_chunk(chunk(1, deleting=2), scene(nodes(3)))
     assert move.target == 3
+    (move,), _ = plan_chunk(chunk(1, deleted=2), scene(nodes(2)))
+    assert move.target == 2
 
 
 def test_another_source_after_trouble() -> None:
