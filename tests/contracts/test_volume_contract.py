@@ -174,6 +174,9 @@ def test_inventory_lists_every_chunk_once(volume: Volume) -> None:
     for seed in range(20):
         store(volume, chunk_of(1_000 + seed, seed)[0], generation=seed + 1)
     listed = [(prefix, item) for prefix in range(256) for item in volume.inventory(prefix)]
+    names = {digest: size for prefix in range(256) for digest, size in volume.names(prefix)}
+    assert names.keys() == {item.digest for _, item in listed}
+    assert all(names[item.digest] >= item.size for _, item in listed)
     assert {item.digest: item.size for _, item in listed} == chunks
     assert len(listed) == 20
     assert all(item.digest[0] == prefix and item.generation > 0 and not item.damage for prefix, item in listed)

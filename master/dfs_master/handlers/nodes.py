@@ -16,7 +16,7 @@ from dfs_runtime.clock import Clock
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
 from dfs_wire.codec import decode, encode_list
-from dfs_wire.errors import ConflictError, DfsError, NotAllowedError, NotFoundError, UnavailableError
+from dfs_wire.errors import ConflictError, DfsError, NotAllowedError, NotFoundError, ReadOnlyError, UnavailableError
 from dfs_wire.event_listener import Respond
 from dfs_wire.limits import HEARTBEAT_SECONDS
 from dfs_wire.service import Session
@@ -47,6 +47,9 @@ class NodeHandlers:
             parse_address(address)  # others will dial it, and read it in lists
         cluster = self._cluster
         self._hear_point(request, request.name)
+        if first and cluster.safe_mode.held:
+            # Its id might be one that the newer database gave to another node.
+            raise ReadOnlyError(cluster.safe_mode.held)
         instance = request.instance[:INSTANCE_BYTES_MAX]
         verdict = Verdict.ADMIT if first else cluster.registry.judge(request.node_id, instance, session)
         everybody = cluster.registry.nodes.values()

@@ -111,6 +111,8 @@ def test_read_only_until_accepted(master: Master) -> None:
         make_directory(master, "/refused")
     with pytest.raises(ReadOnlyError):
         master.ask(CLIENT_SESSION, m.Remove(request_id=b"x" * 16, path="/before"))
+    with pytest.raises(ReadOnlyError):
+        master.join("node-2")
     assert master.ask(CLIENT_SESSION, m.Stat(path="/before")).header.entry.kind is m.EntryKind.DIRECTORY
     status = master.ask(ADMIN, m.Status()).header
     assert status.state == "read-only"

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from dfs_master.catalog import reader_batches, reader_below, reader_chunks, reader_cluster, reader_tree, reader_usage
+from dfs_master.catalog import (
+    reader_batches,
+    reader_below,
+    reader_chunks,
+    reader_cluster,
+    reader_inventory,
+    reader_tree,
+    reader_usage,
+)
 from dfs_master.catalog.statements import Statement
 
 _STATEMENTS: dict[str, Statement] = {
@@ -21,6 +29,8 @@ _STATEMENTS |= {
     for name in ("CHILDREN", "VERSIONS", "EXTENTS", "CHUNKS")
     for size, statement in getattr(reader_batches, name).items()
 }
+_STATEMENTS["reader_inventory.copies_on_node"] = reader_inventory.COPIES_ON_NODE
+_STATEMENTS |= {f"reader_inventory.known.{size}": each for size, each in reader_inventory.KNOWN_COPIES.items()}
 _STATEMENTS["counts.short"] = reader_cluster.SHORT
 _STATEMENTS["counts.short_by_nodes"] = reader_cluster.SHORT_BY_NODES
 _STATEMENTS["counts.unreadable"] = reader_cluster.UNREADABLE
