@@ -2,13 +2,19 @@
 
 import io
 import os
+import secrets
 import tarfile
+import time
 from collections.abc import Iterator
+from contextlib import closing
 
+import docker
 import pytest
 from tests.support.docker_cluster import DockerCluster
 
 from dfs_deploy.containers import USER_ID
+from dfs_deploy.docker_engine.sdk import DockerSdk
+from dfs_deploy.image.builder import DIGEST_LABEL, stale_images
 
 # Its helper image cannot be pulled everywhere; our fixtures remove what they make themselves.
 os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
@@ -65,6 +71,29 @@ def test_a_client_in_a_container_reaches_nodes_by_their_inside_addresses(
     assert found.exec_run(["cmp", "/tmp/source", "/tmp/back"]).exit_code == 0
     outside = shared_cluster.dfs_client("list", "-l", "--json", "/from-inside").stdout
     assert "127.0.0.1:" in outside
+
+
+def test_images_of_older_code_are_found_and_go_unless_used(engine: docker.DockerClient, image: str) -> None:
+    """By the label of ours and a name of ours; one of which there is a container stays, running or not."""
+    unused, used = (f"dfs:0.0.0-e2e-{secrets.token_hex(6)}" for _ in range(2))
+    for reference in (unused, used):
+        repository, tag = reference.split(":")
+        engine.api.import_image_from_data(
+            archive_of("nothing", b""), repository=repository, tag=tag, changes=[f"LABEL {DIGEST_LABEL}=older"]
+        )
+    container = engine.containers.create(used, ["true"])
+    try:
+        with closing(DockerSdk.connect()) as sdk:
+            found = sdk.built_images(DIGEST_LABEL)
+            assert {unused, used} <= set(stale_images(found, image, time.time() + 7_200))
+            assert not {unused, used, image} & set(stale_images(found, image, time.time()))
+            for reference in (unused, used, "dfs:never-there"):
+                sdk.remove_image(reference)
+            assert sdk.image_labels(unused) is None
+            assert sdk.image_labels(used) is not None
+    finally:
+        container.remove()
+        engine.images.remove(used)
 
 
 def test_the_exported_profile_may_not_operate(client_container: DockerContainer) -> None:
