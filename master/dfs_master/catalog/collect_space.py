@@ -43,8 +43,7 @@ def _in_grace() -> CTE:
     return (
         select(Extent.chunk_id)
         .distinct()
-        .join(Version, Version.id == Extent.version_id)
-        .where(Version.removed_at.is_not(None), ~still_used)
+        .where(Extent.version_id.in_(select(Version.id).where(Version.removed_at >= BEING_REMOVED)), ~still_used)
         .cte("in_grace")
     )
 

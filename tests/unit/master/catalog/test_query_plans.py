@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 from dfs_master.catalog import (
+    collect_rows,
     reader_batches,
     reader_below,
     reader_chunks,
     reader_cluster,
     reader_inventory,
+    reader_moves,
+    reader_policies,
+    reader_repair,
     reader_tree,
     reader_usage,
 )
@@ -19,7 +23,17 @@ from dfs_master.catalog.statements import Statement
 
 _STATEMENTS: dict[str, Statement] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": statement
-    for module in (reader_tree, reader_below, reader_batches, reader_chunks, reader_usage)
+    for module in (
+        reader_tree,
+        reader_below,
+        reader_batches,
+        reader_chunks,
+        reader_usage,
+        reader_repair,
+        reader_policies,
+        reader_moves,
+        collect_rows,
+    )
     for name, statement in vars(module).items()
     if isinstance(statement, Statement)
 }
@@ -31,6 +45,7 @@ _STATEMENTS |= {
 }
 _STATEMENTS["reader_inventory.copies_on_node"] = reader_inventory.COPIES_ON_NODE
 _STATEMENTS |= {f"reader_inventory.known.{size}": each for size, each in reader_inventory.KNOWN_COPIES.items()}
+_STATEMENTS |= {f"reader_repair.copies_of.{size}": each for size, each in reader_repair.BY_ID.items()}
 _STATEMENTS["counts.short"] = reader_cluster.SHORT
 _STATEMENTS["counts.short_by_nodes"] = reader_cluster.SHORT_BY_NODES
 _STATEMENTS["counts.unreadable"] = reader_cluster.UNREADABLE
