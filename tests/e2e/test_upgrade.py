@@ -69,6 +69,7 @@ def test_containers_are_replaced_one_by_one_while_files_move(make_cluster: MakeC
     cluster = make_cluster("--nodes", "3")
     before = ids(cluster)
     cluster.env["PYTHONPATH"] = copied_version(tmp_path / "newer", {"node/dfs_node/__init__.py": "# another version\n"})
+    cluster.dfs("image", "build")
     traffic = Traffic(cluster, tmp_path)
     with traffic.running():
         said = cluster.dfs("upgrade", "--json").stdout
@@ -83,6 +84,7 @@ def test_containers_are_replaced_one_by_one_while_files_move(make_cluster: MakeC
 
     bad = {"node/dfs_node/__main__.py": 'raise SystemExit("this version is no good")\n'}
     cluster.env["PYTHONPATH"] = copied_version(tmp_path / "bad", bad)
+    cluster.dfs("image", "build")
     done = cluster.dfs("upgrade", check=False)
     assert done.returncode == 5, done.stderr
     assert "this version is no good" in done.stderr
