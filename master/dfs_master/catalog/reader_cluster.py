@@ -25,7 +25,7 @@ from dfs_master.catalog.statements import Statement
 from dfs_master.catalog.views import COUNTED_STATES
 
 #: A read from nodes in these states may work.
-READABLE_STATES = (NodeState.LIVE, NodeState.SUSPECT, NodeState.DRAINING)
+READABLE_STATES = (NodeState.LIVE, NodeState.SUSPECT, NodeState.DRAINING, NodeState.MAINTENANCE)
 
 NODES = Statement(select(*(getattr(Node, field) for field in NodeRow._fields)).order_by(Node.id))
 CREDENTIALS = Statement(

@@ -35,7 +35,7 @@ from dfs_master.catalog.models import (
 from dfs_master.catalog.sqlite import DIALECT, HexText, OctalText, UtcText
 
 #: Copies on nodes in these states count.
-COUNTED_STATES = (NodeState.LIVE, NodeState.DRAINING)
+COUNTED_STATES = (NodeState.LIVE, NodeState.DRAINING, NodeState.MAINTENANCE)
 #: Copies that should be there and are not.
 LOST_STATES = (ReplicaState.BAD, ReplicaState.MISSING)
 

@@ -12,6 +12,7 @@ from dfs_master.membership import (
     DRAINING,
     FAILED,
     LIVE,
+    MAINTENANCE,
     SUSPECT,
     KnownNode,
     Timing,
@@ -172,3 +173,55 @@ def test_capacity_counts_a_file_system_once() -> None:
     ]
     assert capacity(nodes) == (4_000, 160, 1_600)
     assert capacity([]) == (0, 0, 0)
+
+
+def test_maintenance_is_shown_and_waited_for() -> None:
+    """There it is in maintenance and takes no data; away it is suspect, however long, until the time is over."""
+    there = node(maintenance_until=NOW + 3_600)
+    assert observed_state(there, NOW, TIMING) == MAINTENANCE
+    found = replace(there, state=MAINTENANCE)
+    assert (found.takes_data, found.copies_count, found.reachable) == (False, True, True)
+    away = replace(there, heard_at=NOW - 1_000)
+    assert observed_state(away, NOW, TIMING) == SUSPECT
+    assert observed_state(replace(away, state=DEAD), NOW, TIMING) == SUSPECT
+    assert observed_state(away, NOW + 3_600, TIMING) == DEAD
+    assert observed_state(replace(there, volume_state=VolumeState.FAILED), NOW, TIMING) == FAILED
+
+
+def flap(times: int) -> tuple[KnownNode, float]:
+    """A node that was suspect and came back so many times, a minute apart; and the time."""
+    known, now = {1: node()}, NOW
+    for _ in range(times):
+        now += 30
+        known, _ = step(known, now, TIMING)
+        assert known[1].state == SUSPECT
+        now += 30
+        known = {1: replace(known[1], heard_at=now)}
+        known, _ = step(known, now, TIMING)
+        assert known[1].state == LIVE
+    return known[1], now
+
+
+def test_a_node_that_flaps_settles_first() -> None:
+    """From the third return on it is not relied on before it stayed for a while, and longer each time; then it is."""
+    twice, _ = flap(2)
+    assert twice.stays
+    thrice, now = flap(3)
+    assert (thrice.settling, thrice.stays, thrice.serves, thrice.copies_count) == (True, False, True, True)
+    assert thrice.settles_at == now + TIMING.dead_seconds
+    often, now = flap(9)
+    assert often.settles_at == now + 8 * TIMING.dead_seconds
+    stayed = replace(thrice, heard_at=thrice.settles_at)
+    after, changes = step({1: stayed}, thrice.settles_at, TIMING)
+    assert (after[1].stays, changes) == (True, [])
+
+
+def test_returns_are_forgotten() -> None:
+    """Three reboots in a year are no flapping."""
+    known, now = {1: node()}, NOW
+    for _ in range(5):
+        now += 86_400
+        known, _ = step(known, now, TIMING)
+        known = {1: replace(known[1], heard_at=now)}
+        known, _ = step(known, now, TIMING)
+    assert known[1].stays

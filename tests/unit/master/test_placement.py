@@ -137,3 +137,11 @@ def test_the_reserve() -> None:
 def test_no_copies_wanted_no_nodes() -> None:
     """Zero is a number too."""
     assert chosen([], 0) == []
+
+
+def test_a_node_that_flaps_comes_last() -> None:
+    """It gets new data only where nobody else can take it; in its own zone or not."""
+    nodes = [node(number, zone=str(number), settling=number == 1) for number in (1, 2, 3)]
+    for seed in range(20):
+        assert set(chosen(nodes, 2, seed=seed)) == {2, 3}
+    assert len(chosen(nodes, 3)) == 3

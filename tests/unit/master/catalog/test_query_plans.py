@@ -53,6 +53,7 @@ _STATEMENTS["counts.unreadable"] = reader_cluster.UNREADABLE
 #: Small tables and intermediate results may be scanned; so may an index that holds only the rows looked for.
 _MAY_SCAN = (
     "nodes",
+    "policy_changes",
     "tree",
     "wanted",
     "256 CONSTANT ROWS",
@@ -79,7 +80,17 @@ def test_hot_statements_search_and_never_scan(database: Path, name: str) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["reader_tree.PAGE", "reader_below.BELOW", "reader_chunks.EXTENTS", "reader_chunks.LENGTHS"]
+    "name",
+    [
+        "reader_tree.PAGE",
+        "reader_below.BELOW",
+        "reader_chunks.EXTENTS",
+        "reader_chunks.LENGTHS",
+        "reader_repair.ON_NODE",
+        "reader_repair.SHORT",
+        "reader_policies.CHILDREN",
+        "reader_policies.SLICES",
+    ],
 )
 def test_ordered_reads_come_in_the_order_of_an_index(database: Path, name: str) -> None:
     """A page of a directory of a million names costs as much as its rows."""

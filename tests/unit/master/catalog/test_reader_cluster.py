@@ -30,6 +30,8 @@ def test_only_current_versions_of_reachable_files_count(reader: Reader, build: C
     [
         (("live", "live"), 0, 0),
         (("live", "draining"), 0, 0),
+        (("live", "maintenance"), 0, 0),
+        (("dead", "maintenance"), 1, 0),
         (("live", "suspect"), 1, 0),
         (("live", "dead"), 1, 0),
         (("suspect", "suspect"), 1, 0),
