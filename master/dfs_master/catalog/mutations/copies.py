@@ -18,16 +18,20 @@ _DELETED = ReplicaState.DELETED.value
 
 
 class Evidence:
-    """The receipts of one request by digest, those of nodes that are not believed left out. Immutable.
+    """The receipts of one request by digest, those of nodes that are not believed left out. Used by one thread.
+
+    It remembers what they made of a chunk: hundreds of files of one request may lie in the same pack.
 
     Raises:
         UsageError: a number of a receipt is out of range.
     """
 
-    __slots__ = ("_receipts",)
+    __slots__ = ("_receipts", "_settled")
 
     def __init__(self, context: Context, receipts: Sequence[Receipt]) -> None:
         self._receipts: dict[bytes, list[Receipt]] = {}
+        #: Digest -> the row that was staged with these receipts, and how many copies counted.
+        self._settled: dict[bytes, tuple[ChunkRow, int]] = {}
         for receipt in receipts:
             require_int64("generation", receipt.generation)
             require_int64("stored_at_ms", receipt.stored_at_ms)
@@ -38,6 +42,23 @@ class Evidence:
     def of(self, digest: bytes) -> Sequence[Receipt]:
         """Receipts for a chunk."""
         return self._receipts.get(digest, ())
+
+    def settle(self, context: Context, chunk: "JudgedChunk") -> None:
+        """The chunk was staged as it was judged."""
+        row = context.content.chunk(chunk.row.digest)
+        if row is not None:
+            self._settled[row.digest] = row, chunk.copies
+
+    def settled(self, context: Context, digest: bytes, size: int, copies_wanted: int) -> ChunkRow | None:
+        """The chunk as an earlier file of this request left it, where this one changes nothing about it.
+
+        It must be that very row: where the earlier file was undone, the chunk is judged anew.
+        """
+        found = self._settled.get(digest)
+        if found is None or found[0] is not context.content.chunk(digest):
+            return None
+        row, copies = found
+        return row if row.size == size and copies_wanted <= min(copies, row.copies_wanted) else None
 
 
 class JudgedChunk(NamedTuple):

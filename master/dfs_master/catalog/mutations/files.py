@@ -89,6 +89,11 @@ def _point_entry(context: Context, place: Place, entry_id: int, version_id: int)
 
 def _stage_chunks(context: Context, file: FileCommit, evidence: Evidence, copies: int) -> dict[bytes, ChunkRow]:
     """Every chunk of a file with its copies, or none of them."""
+    if len(file.extents) == 1:
+        (extent,) = file.extents
+        row = evidence.settled(context, extent.digest, extent.chunk_size, copies)
+        if row is not None:
+            return {extent.digest: row}
     sizes = {extent.digest: extent.chunk_size for extent in file.extents}
     judged = [judge_chunk(context, digest, size, evidence, copies) for digest, size in sizes.items()]
     missing = [chunk.row.digest for chunk in judged if chunk.copies < copies]
@@ -100,6 +105,7 @@ def _stage_chunks(context: Context, file: FileCommit, evidence: Evidence, copies
         )
     for chunk in judged:
         context.content.put_chunk(chunk.row, chunk.replicas)
+        evidence.settle(context, chunk)
     return {chunk.row.digest: chunk.row for chunk in judged}
 
 

@@ -16,11 +16,14 @@ from tests.support.writing import (
     set_policy,
 )
 
+from dfs_master.catalog.mutations import files as files_module
+from dfs_master.catalog.mutations.base import Context
 from dfs_master.catalog.mutations.files import CommitFiles
 from dfs_master.catalog.mutations.nodes import RecordFindings
-from dfs_wire.errors import UsageError
+from dfs_master.catalog.mutations.paths import Place
+from dfs_wire.errors import ConflictError, UsageError
 from dfs_wire.limits import CHUNK_BYTES_MAX, EXTENTS_MAX
-from dfs_wire.messages import EXPECT_ABSENT, Extent, FileCommit, Finding, FindingKind, Outcome
+from dfs_wire.messages import EXPECT_ABSENT, Extent, FileCommit, Finding, FindingKind, Outcome, Receipt
 
 
 def commit_with(store: Store, file: FileCommit, *given: object) -> Outcome:
@@ -319,3 +322,66 @@ def test_numbers_beyond_the_database_are_refused(store: Store, field: str) -> No
 def test_the_row_count_follows_the_request() -> None:
     """A group is bounded by what its requests say."""
     assert commit_files(file_commit("/f", "a", "b"), file_commit("/g", "c")).row_count() == 1 + 6 + 4 + 6
+
+
+# -- packs -----------------------------------------------------------------------------------------------------
+
+
+def in_pack(path: str, *, size: int = 3 * CHUNK_SIZE) -> FileCommit:
+    """A file that is a slice of the chunk `pack`."""
+    extents = [Extent(digest_of("pack"), size, CHUNK_SIZE, CHUNK_SIZE)]
+    return FileCommit(path, -1, CHUNK_SIZE, digest_of(path), 0, 0o644, extents)
+
+
+def pack_receipts(*nodes: int, size: int = 3 * CHUNK_SIZE) -> list[Receipt]:
+    """What these nodes said of it."""
+    return [msgspec.structs.replace(receipt(node, digest_of("pack")), size=size) for node in nodes]
+
+
+def test_files_of_a_pack_share_one_chunk(store: Store) -> None:
+    """One row of it and of each copy, though each file is judged on its own."""
+    files = [in_pack(f"/d/{number}") for number in range(50)]
+    outcomes = store.do(CommitFiles(request_id(), files, pack_receipts(1, 2)))
+    assert [outcome.code for outcome in outcomes] == [""] * 50
+    assert store.query("SELECT size, copies_wanted, copies_good FROM chunks") == [(3 * CHUNK_SIZE, 2, 2)]
+    assert store.query("SELECT node_id FROM replicas ORDER BY 1") == [(1,), (2,)]
+    assert store.query('SELECT DISTINCT "offset", length FROM extents') == [(CHUNK_SIZE, CHUNK_SIZE)]
+    assert store.one("SELECT count(*) FROM extents") == 50
+
+
+def test_each_file_of_a_pack_is_held_to_its_own_policy(store: Store) -> None:
+    """One that asks for more copies is refused alone; with the further receipt the chunk is wanted so often."""
+    store.do(make_directories("/safe"))
+    store.do(set_policy("/safe", 3))
+    files = [in_pack("/a"), in_pack("/safe/b"), in_pack("/c")]
+    outcomes = store.do(CommitFiles(request_id(), files, pack_receipts(1, 2)))
+    assert [outcome.code for outcome in outcomes] == ["", "chunks_missing", ""]
+    assert outcomes[1].details["copies"] == 3
+    outcomes = store.do(CommitFiles(request_id(), files, pack_receipts(1, 2, 3)))
+    assert [outcome.code for outcome in outcomes] == [""] * 3
+    assert store.query("SELECT copies_wanted, copies_good FROM chunks") == [(3, 3)]
+
+
+def test_a_pack_with_another_size_is_refused_where_it_is_named_so(store: Store) -> None:
+    """What an earlier file of the request made of the chunk does not excuse a later one."""
+    files = [in_pack("/a"), in_pack("/b", size=4 * CHUNK_SIZE), in_pack("/c")]
+    outcomes = store.do(CommitFiles(request_id(), files, pack_receipts(1, 2)))
+    assert [outcome.code for outcome in outcomes] == ["", "usage", ""]
+
+
+def test_a_file_that_is_undone_takes_its_pack_back_along(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next file of the pack does not rely on what is no longer staged: the chunk is written all the same."""
+    point_entry = files_module._point_entry
+
+    def refuse_one(context: Context, place: Place, entry_id: int, version_id: int) -> None:
+        if place.name == "refused":
+            raise ConflictError("at the last moment")
+        point_entry(context, place, entry_id, version_id)
+
+    monkeypatch.setattr(files_module, "_point_entry", refuse_one)
+    files = [in_pack("/refused"), in_pack("/a"), in_pack("/b")]
+    outcomes = store.do(CommitFiles(request_id(), files, pack_receipts(1, 2)))
+    assert [outcome.code for outcome in outcomes] == ["conflict", "", ""]
+    assert store.query("SELECT copies_wanted, copies_good FROM chunks") == [(2, 2)]
+    assert store.one("SELECT count(*) FROM extents e JOIN chunks c ON c.id = e.chunk_id") == 2
+    assert store.one("SELECT count(*) FROM replicas") == 2
