@@ -29,7 +29,9 @@ class Healing:
         self.compactor.heard(node_id, findings)
 
     def step(self) -> None:
-        """A round."""
+        """A round; none while an older database must not be acted on."""
+        if self._cluster.safe_mode.held:
+            return
         self.convergence.step()
         self.repairer.step()
         repair = self.repairer

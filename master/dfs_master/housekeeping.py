@@ -39,7 +39,9 @@ class Housekeeping:
             cluster.committer.submit(AddEvent("safe_mode_left", "master", {"reason": reason}), _warn)
 
     def tidy(self) -> None:
-        """Delete what removed trees left, and forget old outcomes."""
+        """Delete what removed trees left, and forget old outcomes; a read-only master changes not even those."""
+        if self._cluster.safe_mode.held:
+            return
         before_ms = self._cluster.clock.wall_ms() - REQUEST_MEMORY_SECONDS * 1000
         self._cluster.committer.submit(EmptyRemoved(), self._go_on)
         self._cluster.committer.submit(ForgetRequests(before_ms), _warn)

@@ -158,6 +158,11 @@ class NodeRegistry:
             taken = list(waiting)[:ORDERS_PER_REPLY_MAX]
             return [waiting.pop(key) for key in taken]
 
+    def drop_orders(self) -> None:
+        """What was ordered rests on what may be wrong; nobody is to carry it out."""
+        with self._lock:
+            self._orders.clear()
+
     def settle_later(self, attempt: Callable[[], bool]) -> None:
         """Call `attempt` now and then, when nodes come or time passes, until it returns True."""
         with self._lock:

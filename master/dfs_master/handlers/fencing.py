@@ -48,6 +48,7 @@ class FenceHandlers:
         why = behind(cluster.fence.seen, Point(cluster.epoch, commit_seq))
         log.error("node %s: %s", node, why)
         cluster.safe_mode.hold(why)
+        cluster.registry.drop_orders()
         # Should another master have taken over this very database, this write finds out, and ends the process.
         cluster.committer.submit(RecordAhead(node, cluster.fence.seen, cluster.fence.next_id), _told)
 

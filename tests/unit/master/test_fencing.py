@@ -105,7 +105,12 @@ def test_read_only_until_accepted(master: Master) -> None:
     """A node comes that has seen epoch 9: every change is refused with what to do, reads go on; then all is well."""
     session, _ = master.join("node-1")
     make_directory(master, "/before")
-    beat(master, session, Point(9, 5_000))
+    master.cluster.registry.order(session.node_id, m.Order(m.OrderKind.DELETE, b"d" * 32, 1))
+    request = m.Heartbeat(
+        node_id=session.node_id, registration=1, capacity_bytes=1, used_bytes=0, free_bytes=1,
+        highest_epoch=9, highest_commit_seq=5_000,
+    )  # fmt: skip
+    assert not master.ask(session, request).items(list[m.Order]), "an order of before was given out"
     assert master.cluster.safe_mode.active
     with pytest.raises(ReadOnlyError, match="dfs db accept"):
         make_directory(master, "/refused")
