@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from tests.e2e.conftest import MakeCluster
 from tests.support.docker_cluster import DockerCluster
 from tests.support.other_versions import copied_version
 
+#: Two images are made on the way.
+SECONDS = 900
 ROLES = ("master", "node-1", "node-2", "node-3")
 
 
@@ -62,6 +65,7 @@ def ids(cluster: DockerCluster) -> dict[str, str]:
     return {each.name: str(each.id) for each in cluster.containers()}
 
 
+@pytest.mark.timeout(SECONDS, func_only=True)
 def test_containers_are_replaced_one_by_one_while_files_move(make_cluster: MakeCluster, tmp_path: Path) -> None:
     """No operation fails, nothing is lost, all containers are of the new image, and none of the old ones is left.
     A version whose nodes do not start changes nothing: the very containers of before serve on.
