@@ -15,6 +15,9 @@ from dfs_wire.messages import Extent, WriteTicket
 
 #: Chunks are planned together from this many bytes on: half of the buffers, so that reading never stands still.
 PLAN_BYTES = 32 * MIB
+#: With nothing under way, so many chunks are planned at once: the nodes must not wait while the client reads on. Not
+#: after one: it may be the only one, which is hashed once.
+IDLE_CHUNKS = 2
 #: How long a given-up upload waits for its tasks to notice, in seconds.
 ABORT_SECONDS = 2.0
 
@@ -77,7 +80,7 @@ class ChunkPipeline:
         self._seen.add(digest)
         self._unplanned.append((Chunk(digest, view), buffer))
         self._unplanned_bytes += size
-        if self._unplanned_bytes >= PLAN_BYTES:
+        if self._unplanned_bytes >= PLAN_BYTES or (len(self._unplanned) >= IDLE_CHUNKS and self._idle()):
             self._hash_first()
             self._flush()
 
@@ -129,6 +132,9 @@ class ChunkPipeline:
             return len(chunk.data)
         finally:
             self.give_buffer(buffer)
+
+    def _idle(self) -> bool:
+        return all(task.done() for task in self._tasks)
 
     def _collect(self, *, all_of_them: bool = False) -> None:
         """Account for tasks that are done, and raise what they raised."""
