@@ -285,3 +285,38 @@ def test_logs_of_a_container(machine: Machine) -> None:
     assert machine.engine.log_tail(SPEC, "node-9", 2) == []
     followed = machine.engine.follow_logs(SPEC, ["master"], 1)
     assert [next(followed).text for _ in range(4)] == ["three", "one", "two", "three"]
+
+
+def test_a_container_of_another_image_is_outdated_and_can_come_back(machine: Machine) -> None:
+    """Set aside it is neither seen nor stopped as the role; brought back it is the very container of before."""
+    machine.deploy()
+    machine.images.reference = "dfs:2"
+    engine = machine.fresh_engine()
+    assert engine.outdated(SPEC) == frozenset(SPEC.roles)
+    before = machine.docker.made["dfs-demo-node-1"]
+    engine.set_aside(SPEC, "node-1")
+    assert "node-1" not in engine.look(SPEC).running
+    engine.start_node(SPEC, SPEC.nodes[0])
+    assert machine.docker.made["dfs-demo-node-1"].spec.image == "dfs:2"
+    assert "node-1" in engine.look(SPEC).running
+    assert engine.outdated(SPEC) == frozenset(SPEC.roles) - {"node-1"}
+    engine.bring_back(SPEC, "node-1")
+    assert machine.docker.made["dfs-demo-node-1"] is before
+    assert before.state == "running"
+    assert "dfs-demo-node-1-before" not in machine.docker.made
+
+
+def test_nothing_is_left_of_what_was_set_aside(machine: Machine) -> None:
+    """After an upgrade that went well, or by the next destroy; and what was never set aside just runs."""
+    machine.deploy()
+    machine.engine.set_aside(SPEC, "master")
+    machine.engine.start_master(SPEC)
+    machine.engine.let_go(SPEC)
+    assert "dfs-demo-master-before" not in machine.docker.made
+    machine.engine.stop(SPEC, ["node-2"])
+    machine.engine.bring_back(SPEC, "node-2")
+    assert machine.docker.made["dfs-demo-node-2"].state == "running"
+    machine.engine.set_aside(SPEC, "node-1")
+    machine.engine.stop(SPEC, SPEC.roles)
+    machine.engine.dismantle(SPEC)
+    assert machine.docker.made == {}
