@@ -10,6 +10,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from dfs_master.catalog.ids import Counters, IdBlocks
 from dfs_master.catalog.mutations.base import Context, Mutation, NodeStanding
+from dfs_master.catalog.prefetch import prefetch
 from dfs_master.catalog.requests import apply_once
 from dfs_master.catalog.sqlite import BEGIN_WRITE, DRIVER_ERROR, is_busy, is_full, is_storage_failure
 from dfs_master.catalog.staged_tree import SETTINGS_KEY, EntryKey
@@ -195,6 +196,7 @@ class GroupWriter:
 
     def _together(self, group: Group, context: Context) -> list[Outcome]:
         """All requests over one overlay, then one write a table."""
+        prefetch(self._staging, group)
         outcomes = []
         for mutation in group:
             if mutation.reads_tables:

@@ -92,6 +92,10 @@ class Overlay(Generic[K, R]):
         """What the group set, by key, deletions left out."""
         return ((key, row) for key, row in self._after.items() if row is not None)
 
+    def is_unchanged(self) -> bool:
+        """Whether the group set nothing."""
+        return not self._after
+
     def changes(self) -> Iterator[Change[R]]:
         """The rows that differ from the database, in the order in which they were first set."""
         for key, after in self._after.items():

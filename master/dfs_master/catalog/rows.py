@@ -158,20 +158,22 @@ class TableWriter(Generic[R]):
 
     def insert(self, cursor: DBAPICursor, rows: Sequence[R]) -> None:
         """One INSERT of all rows."""
-        _many(cursor, self._insert, rows)
+        if rows:
+            _many(cursor, self._insert, rows)
 
     def update(self, cursor: DBAPICursor, rows: Sequence[R]) -> None:
         """Set all columns of the rows with these primary keys."""
-        if self._update is not None:
+        if rows and self._update is not None:
             _many(cursor, self._update, rows)
 
     def delete(self, cursor: DBAPICursor, rows: Sequence[R]) -> None:
         """Remove the rows with these primary keys, in this order."""
-        _many(cursor, self._delete, rows)
+        if rows:
+            _many(cursor, self._delete, rows)
 
 
 def _many(cursor: DBAPICursor, statement: Statement, rows: Sequence[NamedTuple]) -> None:
-    if rows and statement.names == rows[0]._fields:
+    if statement.names == rows[0]._fields:
         cursor.executemany(statement.sql, rows)  # the rows are what the driver wants: nothing to arrange
     else:
         statement.many(cursor, [row._asdict() for row in rows])

@@ -1,6 +1,6 @@
 """Versions, extents, chunks and replicas as a group of mutations sees them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -17,7 +17,7 @@ from dfs_master.catalog.rows import (
     ReplicaRow,
     VersionRow,
 )
-from dfs_master.catalog.statements import Statement
+from dfs_master.catalog.statements import Batch, Statement
 
 _CHUNKS = Chunk.__table__
 _REPLICAS = Replica.__table__
@@ -25,6 +25,8 @@ _VERSIONS = Version.__table__
 _CHUNK = Statement(select(_CHUNKS).where(_CHUNKS.c.digest == bindparam("digest")))
 _CHUNK_BY_ID = Statement(select(_CHUNKS).where(_CHUNKS.c.id == bindparam("id")))
 _REPLICAS_OF = Statement(select(_REPLICAS).where(_REPLICAS.c.chunk_id == bindparam("chunk_id")))
+_CHUNKS_BY_DIGEST = Batch(lambda digests: select(_CHUNKS).where(_CHUNKS.c.digest.in_(digests)))
+_REPLICAS_BY_CHUNK = Batch(lambda ids: select(_REPLICAS).where(_REPLICAS.c.chunk_id.in_(ids)))
 _ANY_ON_NODE = Statement(select(_REPLICAS.c.chunk_id).where(_REPLICAS.c.node_id == bindparam("node_id")).limit(1))
 _DIGESTS_ON = Statement(
     select(_CHUNKS.c.digest)
@@ -39,6 +41,8 @@ _REMOVE_VERSION = Statement(
 )
 
 _GOOD = ReplicaState.GOOD.value
+#: Fewer keys than this are read one by one.
+_WORTH_A_BATCH = 2
 
 #: The copies of one chunk by node.
 Replicas = Mapping[int, ReplicaRow]
@@ -105,6 +109,22 @@ class StagedContent:
             return self._chunks.get(digest)
         found = _CHUNK.one(self._cursor, digest=digest)
         return self._chunks.learn(digest, None if found is None else ChunkRow(*found))
+
+    def read_chunks(self, digests: Iterable[bytes]) -> None:
+        """Read many chunks and their copies at once."""
+        wanted = [digest for digest in digests if digest not in self._chunks]
+        if len(wanted) < _WORTH_A_BATCH:
+            return
+        found = {row[1]: ChunkRow(*row) for row in _CHUNKS_BY_DIGEST.rows(self._cursor, wanted)}
+        for digest in wanted:
+            self._chunks.learn(digest, found.get(digest))
+        copies: dict[int, dict[int, ReplicaRow]] = {row.id: {} for row in found.values()}
+        for row in _REPLICAS_BY_CHUNK.rows(self._cursor, list(copies)):
+            replica = ReplicaRow(*row)
+            copies[replica.chunk_id][replica.node_id] = replica
+        for chunk_id, replicas in copies.items():
+            if chunk_id not in self._replicas:
+                self._replicas.learn(chunk_id, replicas)
 
     def replicas(self, chunk_id: int) -> Replicas:
         """The copies of a chunk by node, in whatever state."""

@@ -1,12 +1,14 @@
 """Entries as a group of mutations sees them."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import bindparam, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog.models import Entry
 from dfs_master.catalog.overlay import Journal, Overlay
 from dfs_master.catalog.rows import ENTRIES, EntryRow
-from dfs_master.catalog.statements import Statement
+from dfs_master.catalog.statements import Batch, Statement
 
 #: Parent and name of an entry: what a cache of entries goes by. The parent of the root counts as 0.
 EntryKey = tuple[int, str]
@@ -17,6 +19,10 @@ _TABLE = Entry.__table__
 _BY_ID = Statement(select(_TABLE).where(_TABLE.c.id == bindparam("id")))
 _BY_NAME = Statement(
     select(_TABLE).where(_TABLE.c.parent_id == bindparam("parent_id"), _TABLE.c.name == bindparam("name"))
+)
+_BY_NAMES = Batch(
+    lambda names: select(_TABLE).where(_TABLE.c.parent_id == bindparam("parent_id"), _TABLE.c.name.in_(names)),
+    "parent_id",
 )
 _CHILDREN = Statement(
     select(_TABLE).where(_TABLE.c.parent_id == bindparam("parent_id")).order_by(_TABLE.c.name).limit(bindparam("limit"))
@@ -56,6 +62,17 @@ class StagedTree:
             names[name] = None
             return None
         return self._learn(EntryRow(*found))
+
+    def read_names(self, parent_id: int, names: Iterable[str]) -> None:
+        """Read the entries of many names in a directory at once."""
+        known = self._names.setdefault(parent_id, {})
+        if self._rows.is_new(parent_id):
+            return
+        wanted = [name for name in dict.fromkeys(names) if name not in known]
+        for found in _BY_NAMES.rows(self._cursor, wanted, parent_id):
+            self._learn(EntryRow(*found))
+        for name in wanted:
+            known.setdefault(name, None)
 
     def has_children(self, parent_id: int) -> bool:
         """Whether a directory holds anything."""
@@ -99,6 +116,8 @@ class StagedTree:
         Some orders of several requests fit no order of statements (two entries swap their names). The database
         refuses those, and the committer takes the requests one by one.
         """
+        if self._rows.is_unchanged():
+            return
         deleted: list[EntryRow] = []
         inserted: list[EntryRow] = []
         moved: list[EntryRow] = []

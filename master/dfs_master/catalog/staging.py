@@ -5,7 +5,7 @@ before `flush`, which sends one multi-row statement for each table and kind of c
 the middle is undone in memory (`mark`, `undo`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -31,13 +31,14 @@ from dfs_master.catalog.rows import (
 )
 from dfs_master.catalog.staged_content import StagedContent
 from dfs_master.catalog.staged_tree import StagedTree
-from dfs_master.catalog.statements import Statement
+from dfs_master.catalog.statements import Batch, Statement
 
 _NODES = Node.__table__
 _REQUESTS = Request.__table__
 _NODE = Statement(select(_NODES).where(_NODES.c.id == bindparam("id")))
 _NODE_NAMED = Statement(select(_NODES).where(_NODES.c.name == bindparam("name")))
 _REQUEST = Statement(select(_REQUESTS).where(_REQUESTS.c.id == bindparam("id")))
+_REQUESTS_BY_ID = Batch(lambda ids: select(_REQUESTS).where(_REQUESTS.c.id.in_(ids)))
 _OLD_REQUESTS = Statement(
     select(_REQUESTS).where(_REQUESTS.c.at < bindparam("before")).order_by(_REQUESTS.c.at).limit(bindparam("limit"))
 )
@@ -144,6 +145,13 @@ class Staging:
         found = _REQUEST.one(self._cursor, id=request_id)
         return self._requests.learn(request_id, None if found is None else RequestRow(*found))
 
+    def read_requests(self, ids: Sequence[bytes]) -> None:
+        """Read what is known of many request ids at once."""
+        if len(ids) > 1:
+            found = {row[0]: RequestRow(*row) for row in _REQUESTS_BY_ID.rows(self._cursor, ids)}
+            for request_id in ids:
+                self._requests.learn(request_id, found.get(request_id))
+
     def put_request(self, row: RequestRow) -> None:
         """Note what a mutation answered."""
         self._requests.put(row.id, row)
@@ -204,6 +212,8 @@ class Staging:
 
 def _flush(overlay: Overlay[K, R], table: TableWriter[R], cursor: DBAPICursor) -> None:
     """Write one table's changes."""
+    if overlay.is_unchanged():
+        return
     changes = list(overlay.changes())
     table.delete(cursor, [before for before, after in changes if before is not None and after is None])
     table.update(cursor, [after for before, after in changes if before is not None and after is not None])

@@ -4,11 +4,11 @@ Portable, because Core writes the text; fast, because nothing of SQLAlchemy runs
 driver gives them (int, str, bytes, None): no type of `models` needs a conversion.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, SelectBase, UpdateBase, select
+from sqlalchemy import BindParameter, Select, SelectBase, UpdateBase, bindparam, select
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -65,6 +65,40 @@ class Statement:
         bound = [bind(defaults | dict(row)) for row in rows] if defaults else [bind(row) for row in rows]
         if bound:
             cursor.executemany(self.sql, bound)
+
+
+class Batch:
+    """A look-up of many keys by statements of a few fixed sizes; the last key is repeated to fill one up.
+
+    `make` gives the statement for so many keys: its last parameters, after those that all keys share.
+    """
+
+    __slots__ = ("_statements",)
+
+    _SIZES = (8, 64, 256)
+
+    def __init__(self, make: Callable[[list[BindParameter[Any]]], SelectBase], *shared: str) -> None:
+        self._statements: list[tuple[int, str]] = []
+        for size in self._SIZES:
+            statement = Statement(make([bindparam(f"k{number}") for number in range(size)]))
+            if statement.names != (*shared, *(f"k{number}" for number in range(size))):
+                raise ValueError("a batch takes its values in another order than it is given them")
+            self._statements.append((size, statement.sql))
+
+    @property
+    def sql(self) -> str:
+        """The smallest statement, for whoever wants to see its plan."""
+        return self._statements[0][1]
+
+    def rows(self, cursor: DBAPICursor, keys: Sequence[object], *shared: object) -> Iterator[Row]:
+        """The rows of all keys. Does nothing without keys."""
+        largest = self._SIZES[-1]
+        for start in range(0, len(keys), largest):
+            some = list(keys[start : start + largest])
+            size, sql = next(each for each in self._statements if each[0] >= len(some))
+            some += some[-1:] * (size - len(some))
+            cursor.execute(sql, (*shared, *some))
+            yield from cursor.fetchall()
 
 
 def _compile(expression: SelectBase | UpdateBase, dialect: Dialect) -> SQLCompiler:

@@ -1,9 +1,9 @@
 """What every mutation is, and what it sees while it is applied."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -19,6 +19,13 @@ T = TypeVar("T")
 
 #: What the database and the wire's integers have in common.
 _INT64_MAX = 2**63 - 1
+
+
+class Reads(NamedTuple):
+    """Paths and chunks that a mutation will look up."""
+
+    paths: Sequence[str] = ()
+    digests: Iterable[bytes] = ()
 
 
 class NodeStanding(Protocol):
@@ -89,6 +96,10 @@ class Mutation(ABC, Generic[T]):
         Raises:
             DfsError: refused; it changed nothing.
         """
+
+    def will_read(self) -> Reads:
+        """What it will look up, as far as it can tell beforehand: a group reads that together."""
+        return Reads()
 
     def row_count(self) -> int:
         """About how many rows it writes: a group is bounded by the sum."""

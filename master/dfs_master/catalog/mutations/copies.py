@@ -84,8 +84,10 @@ def judge_chunk(context: Context, digest: bytes, size: int, evidence: Evidence, 
         before: Replicas = {}
     else:
         _require_size(digest, known.size, size)
-        wanted = max(known.copies_wanted, copies_wanted)
-        row = known._replace(copies_wanted=wanted, unreferenced_since=None, state=_STORED)
+        row = known
+        if known.copies_wanted < copies_wanted or known.unreferenced_since is not None or known.state != _STORED:
+            wanted = max(known.copies_wanted, copies_wanted)
+            row = known._replace(copies_wanted=wanted, unreferenced_since=None, state=_STORED)
         before = context.content.replicas(known.id)
     replicas = dict(before)
     counted = {node_id for node_id, replica in before.items() if _counts(context, replica)}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from dfs_master.catalog.mutations.base import ClientMutation, Context, require_int64
+from dfs_master.catalog.mutations.base import ClientMutation, Context, Reads, require_int64
 from dfs_master.catalog.mutations.copies import Evidence, judge_chunk
 from dfs_master.catalog.mutations.outcomes import any_done, apply_each
 from dfs_master.catalog.mutations.paths import FILE, MODE_BITS, Place, find, make_parents, require_expected
@@ -32,6 +32,11 @@ class CommitFiles(ClientMutation[list[Outcome]]):
         """An outcome for each file, in order; none of them spoils another."""
         evidence = Evidence(context, self.receipts)
         return apply_each(context, self.files, lambda _, file: _commit(context, file, evidence))
+
+    def will_read(self) -> Reads:
+        """The names of the files, and their chunks."""
+        digests = dict.fromkeys(extent.digest for file in self.files for extent in file.extents)
+        return Reads([file.path for file in self.files], digests)
 
     def row_count(self) -> int:
         """Entry and version of each file, extent and chunk of each slice, a replica for each receipt."""

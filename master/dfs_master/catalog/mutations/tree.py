@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dfs_master.catalog.models import REMOVED_ENTRY_ID
-from dfs_master.catalog.mutations.base import ClientMutation, Context, require_int64
+from dfs_master.catalog.mutations.base import ClientMutation, Context, Reads, require_int64
 from dfs_master.catalog.mutations.outcomes import any_done, apply_each
 from dfs_master.catalog.mutations.paths import (
     DIRECTORY,
@@ -44,6 +44,10 @@ class MakeDirectories(ClientMutation[list[Outcome]]):
         """An outcome for each directory, in order; none of them spoils another."""
         return apply_each(context, self.specs, self._make)
 
+    def will_read(self) -> Reads:
+        """The names of the directories."""
+        return Reads([spec.path for spec in self.specs])
+
     def row_count(self) -> int:
         """One each, and perhaps one above it."""
         return 1 + 2 * len(self.specs)
@@ -81,6 +85,10 @@ class Remove(ClientMutation[None]):
     recursive: bool = False
     expect: int = EXPECT_ANY
 
+    def will_read(self) -> Reads:
+        """The name."""
+        return Reads([self.path])
+
     def apply(self, context: Context) -> None:
         """Remove it.
 
@@ -113,6 +121,10 @@ class Rename(ClientMutation[None]):
     source: str
     target: str
     expect: int = EXPECT_ANY
+
+    def will_read(self) -> Reads:
+        """Both names."""
+        return Reads([self.source, self.target])
 
     def apply(self, context: Context) -> None:
         """Move it.

@@ -109,7 +109,7 @@ def here(tmp_path: Path) -> Iterator[Watched]:
         yield made
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(operations(policies=True), min_size=1, max_size=4), max_size=8), st.sampled_from([1, 4, 64]))
 def test_it_agrees_with_a_reader_before_within_and_after_each_commit(
     groups: list[list[Operation]], entries_max: int
@@ -128,7 +128,7 @@ def test_it_agrees_with_a_reader_before_within_and_after_each_commit(
             compare()
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(operations(policies=True), max_size=6),
     st.lists(operations(policies=True), min_size=1, max_size=3),
