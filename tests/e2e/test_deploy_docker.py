@@ -118,8 +118,8 @@ def test_the_health_check_tells_a_serving_role_from_none(shared_cluster: DockerC
 
 
 def test_growing_uses_new_nodes_and_shrinking_loses_nothing(make_cluster: MakeCluster, tmp_path: Path) -> None:
-    """From two nodes to four: new data lands on the new ones; back to two, and every file is still there."""
-    cluster = make_cluster("--nodes", "2")
+    """From three nodes to five: new data lands on the new ones; back to three, and every file is still there."""
+    cluster = make_cluster("--nodes", "3")
     contents = {f"/f{number}": os.urandom(300_000) for number in range(24)}
 
     def store(paths: list[str]) -> None:
@@ -130,15 +130,15 @@ def test_growing_uses_new_nodes_and_shrinking_loses_nothing(make_cluster: MakeCl
 
     paths = list(contents)
     store(paths[:8])
-    cluster.dfs("scale", "--nodes", "4")
+    cluster.dfs("scale", "--nodes", "5")
     store(paths[8:])
     used = {str(node["name"]): node["used_bytes"] for node in _nodes(cluster)}
-    assert {"node-3", "node-4"} <= used.keys()
+    assert {"node-4", "node-5"} <= used.keys()
     replicas = lines(cluster.dfs("db", "show", "replicas", "--json").stdout)
-    assert {"node-3", "node-4"} <= {row["node"] for row in replicas}
-    cluster.dfs("scale", "--nodes", "2")
-    assert [node["name"] for node in _nodes(cluster)] == ["node-1", "node-2"]
-    assert cluster.volumes() == sorted(cluster.volume(role) for role in ("master", "node-1", "node-2"))
+    assert {"node-4", "node-5"} <= {row["node"] for row in replicas}
+    cluster.dfs("deploy", "--nodes", "3")
+    assert [node["name"] for node in _nodes(cluster)] == ["node-1", "node-2", "node-3"]
+    assert cluster.volumes() == sorted(cluster.volume(role) for role in ROLES)
     assert_stored(cluster, contents, tmp_path)
 
 
