@@ -34,6 +34,8 @@ class Master:
     cluster: Cluster
     service: MasterService
     clock: ManualClock
+    #: Stepped by whoever tests it.
+    healing: Healing
 
     def ask(self, session: Session, request: m.Header, body: bytes = b"") -> Answer[Any]:
         """One request and its reply.
@@ -96,4 +98,5 @@ def running_master(directory: Path, *, copies: int = 2) -> Iterator[Master]:
         parts.callback(cluster.readers.close)
         cluster.committer.start()
         parts.callback(cluster.committer.stop)
-        yield Master(made, cluster, MasterService(cluster, lambda work: work(), Healing(cluster)), clock)
+        healing = Healing(cluster)
+        yield Master(made, cluster, MasterService(cluster, lambda work: work(), healing), clock, healing)
