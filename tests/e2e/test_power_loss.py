@@ -16,6 +16,7 @@ from tests.support.power import PowerCutDisk, can_cut_power, cut_all, power_cut_
 
 from dfs_client.api import Dfs
 from dfs_deploy.containers import LABEL_CLUSTER, LABEL_HOME, LABEL_ROLE, USER_ID
+from dfs_runtime.clock import SystemClock
 from dfs_wire.errors import DfsError
 
 NODE = "node-1"
@@ -199,9 +200,10 @@ def power_on(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None:
     for disk in disks.values():
         disk.release()
         disk.mount()
+    since = SystemClock().wall_ms()
     for role in disks:
         cluster.container(role).start()
-    cluster.await_live()
+    cluster.await_live(since)
 
 
 def complaint(dfs: Dfs, path: str, content: bytes, scratch: Path) -> str:

@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -158,13 +158,17 @@ class DockerCluster:
 
     def start_again(self, *roles: str) -> None:
         """`docker start`, as an operator without `dfs` would, and wait until all nodes are live."""
+        since = SystemClock().wall_ms()
         for role in roles:
             self.container(role).start()
-        self.await_live()
+        self.await_live(since)
 
-    def await_live(self, nodes: Sequence[str] | None = None) -> None:
-        """Wait until the master sees these nodes live; without names, all."""
-        wanted = {node.name for node in self.spec.nodes} if nodes is None else set(nodes)
+    def await_live(self, since_ms: int | None = None) -> None:
+        """Wait until the master sees all nodes live and heard of them since a moment; without one, lately.
+
+        What it heard before a kill is no sign of life: name the moment of the start behind it.
+        """
+        wanted = {node.name for node in self.spec.nodes}
 
         def live() -> bool:
             try:
@@ -172,10 +176,8 @@ class DockerCluster:
                     seen = dfs.status().nodes
             except DfsError:
                 return False
-            now = SystemClock().wall_ms()
-            return wanted <= {
-                node.name for node in seen if node.state == "live" and now - node.last_seen_at_ms < 10_000
-            }
+            since = since_ms if since_ms is not None else SystemClock().wall_ms() - 10_000
+            return wanted <= {node.name for node in seen if node.state == "live" and node.last_seen_at_ms >= since}
 
         try:
             poll_for(f"{sorted(wanted)} being live", live, seconds=_COME_BACK_SECONDS)
