@@ -39,6 +39,10 @@ from dfs_wire.paths import split_path
 LARGE_BYTES = CHUNK_BYTES_DEFAULT
 #: Bytes of packs that are fetched ahead of what is written.
 AHEAD_BYTES_MAX = 4 * PACK_BYTES_MAX
+#: Files that are opened together. A pack whose files lie far apart in the list is fetched once a batch, so later ones
+#: are large; the first is small, so that something begins to come.
+BATCH_FILES_MIN = BATCH_PATHS_MAX // 2
+BATCH_FILES_MAX = 4 * BATCH_PATHS_MAX
 ABORT_SECONDS = 2.0
 
 
@@ -90,6 +94,7 @@ class _Run:
         #: The master gives us nothing now: to ask again for every batch would take for ever.
         self._hopeless: DfsError | None = None
         self._fetches: deque[_Fetch] = deque()
+        self._batch_files = BATCH_FILES_MIN
 
     def results(self, files: Iterable[tuple[Entry, LocalPath]]) -> Iterator[DownloadResult]:
         """A result for each file, in order."""
@@ -114,7 +119,8 @@ class _Run:
 
     def _begin(self, source: Iterator[tuple[Entry, LocalPath]]) -> _Batch | None:
         """Take the next files and ask for the small ones."""
-        files = list(islice(source, BATCH_PATHS_MAX))
+        files = list(islice(source, self._batch_files))
+        self._batch_files = min(2 * self._batch_files, BATCH_FILES_MAX)
         if not files:
             return None
         batch = _Batch(files, [None] * len(files))

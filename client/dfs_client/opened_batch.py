@@ -8,12 +8,13 @@ from dfs_client.master import MasterClient
 from dfs_client.opened import fresh_until
 from dfs_runtime.clock import Clock
 from dfs_wire.errors import DfsError, ProtocolError, VersionGoneError, error_from_wire
-from dfs_wire.messages import FileWanted, OpenedChunk, OpenedFile, OpenExtent, OpenManyReply
+from dfs_wire.limits import BATCH_PATHS_MAX
+from dfs_wire.messages import FileWanted, OpenedChunk, OpenedFile, OpenExtent, OpenManyReply, SharedExtent
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Where one small file lies in its chunk. `place` is the file's number in the request."""
+    """Where one small file lies in its chunk. `place` is the file's number in the batch."""
 
     place: int
     offset: int
@@ -71,7 +72,7 @@ class OpenedPack:
 
 @dataclass(slots=True)
 class OpenedBatch:
-    """The answer to one request: a version or an error for each file, and the chunks with what is wanted of them."""
+    """A version or an error for each file, in order, and the chunks with what is wanted of them."""
 
     files: list[OpenedFile | DfsError]
     packs: list[tuple[OpenedPack, list[Slice]]]
@@ -80,45 +81,46 @@ class OpenedBatch:
 
 
 def open_batch(master: MasterClient, clock: Clock, wanted: Sequence[FileWanted]) -> OpenedBatch:
-    """Open files.
+    """Open files, in as few requests as they take.
 
     Raises:
         ProtocolError: the master's answer does not fit the request.
     """
-    reply, opened = master.open_many(wanted)
-    if len(opened.files) != len(wanted):
-        raise ProtocolError(f"the master answered {len(opened.files)} files for {len(wanted)}; upgrade one")
-    files: list[OpenedFile | DfsError] = []
-    slices: dict[int, list[Slice]] = {}
-    apart: list[int] = []
-    for place, file in enumerate(opened.files):
-        if file.code:
-            files.append(error_from_wire(file.code, file.message, {}))
-            continue
-        files.append(file)
-        if len(file.extents) > 1:
-            apart.append(place)
-        elif file.extents:
-            (extent,) = file.extents
-            _check(file, extent.chunk, extent.offset, extent.length, opened.chunks)
-            slices.setdefault(extent.chunk, []).append(Slice(place, extent.offset, extent.length))
-        elif file.size:
-            raise ProtocolError("the master left out the extents of a file; see `dfs status`")
-    packs = []
-    for number, inside in slices.items():
-        first = inside[0].place
-        version = opened.files[first].version
-        name = wanted[first].path or f"version {version}"
-        packs.append((OpenedPack(master, clock, name, version, opened.chunks[number], reply), inside))
-    return OpenedBatch(files, packs, apart)
+    batch = OpenedBatch([], [], [])
+    packs: dict[bytes, tuple[OpenedPack, list[Slice]]] = {}
+    for start in range(0, len(wanted), BATCH_PATHS_MAX):
+        part = wanted[start : start + BATCH_PATHS_MAX]
+        reply, opened = master.open_many(part)
+        if len(opened.files) != len(part):
+            raise ProtocolError(f"the master answered {len(opened.files)} files for {len(part)}; upgrade one")
+        for place, (each, file) in enumerate(zip(part, opened.files, strict=True), start):
+            if file.code:
+                batch.files.append(error_from_wire(file.code, file.message, {}))
+                continue
+            batch.files.append(file)
+            if len(file.extents) > 1:
+                batch.apart.append(place)
+            elif file.extents:
+                (extent,) = file.extents
+                chunk = _chunk_of(file, extent, opened.chunks)
+                if chunk.digest not in packs:
+                    name = each.path or f"version {file.version}"
+                    packs[chunk.digest] = OpenedPack(master, clock, name, file.version, chunk, reply), []
+                packs[chunk.digest][1].append(Slice(place, extent.offset, extent.length))
+            elif file.size:
+                raise ProtocolError("the master left out the extents of a file; see `dfs status`")
+    batch.packs.extend(packs.values())
+    return batch
 
 
-def _check(file: OpenedFile, chunk: int, offset: int, length: int, chunks: Sequence[OpenedChunk]) -> None:
-    """A slice must lie in its chunk and be the file's size.
+def _chunk_of(file: OpenedFile, extent: SharedExtent, chunks: Sequence[OpenedChunk]) -> OpenedChunk:
+    """The chunk of a file's only extent, which must lie in it and be the whole file.
 
     Raises:
         ProtocolError: it does not.
     """
-    fits = 0 <= chunk < len(chunks) and offset >= 0 and offset + length <= chunks[chunk].size
-    if not fits or length != file.size:
-        raise ProtocolError("the master's answer contradicts itself about where a file lies; see `dfs status`")
+    if 0 <= extent.chunk < len(chunks):
+        chunk = chunks[extent.chunk]
+        if extent.length == file.size and 0 <= extent.offset <= chunk.size - extent.length:
+            return chunk
+    raise ProtocolError("the master's answer contradicts itself about where a file lies; see `dfs status`")

@@ -227,6 +227,19 @@ def test_a_part_of_a_pack_is_fetched_by_ranges(cluster: FakeCluster, dfs: Dfs, t
         assert (tmp_path / "back" / f"{number:04}").read_bytes() == pairs[number][0].read_bytes()
 
 
+def test_packs_that_were_made_in_another_order_are_fetched_once_a_batch(
+    cluster: FakeCluster, dfs: Dfs, tmp_path: Path
+) -> None:
+    """Files of one directory lie all over the packs: the list's order costs no request a file."""
+    pairs = make_files(tmp_path / "source", [10] * (3 * PACK_FILES_MAX))
+    pairs = [(source, f"/tree/{number % 7}-{number:04}") for number, (source, _) in enumerate(pairs)]
+    put(dfs, pairs)
+    results = fetch(dfs, tmp_path / "back", files_of(dfs))
+    assert all(result.ok for result in results)
+    assert (len(cluster.sent(OpenMany)), len(cluster.sent(GetChunk))) == (2, 2 * 3)
+    assert all((tmp_path / "back" / path[6:]).read_bytes() == source.read_bytes() for source, path in pairs)
+
+
 def test_a_packed_file_reads_like_any_other(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
     """Alone, as a stream, and by seeking: only its own blocks are fetched."""
     pairs = make_files(tmp_path / "source", [200_000] * 20)
