@@ -120,6 +120,8 @@ class Compactor:
                 return  # copies are still missing, or a commit came between: until its time is over it is tried again
             with self._lock:
                 self._packs.pop(digest, None)
+            # Meanwhile more of its files may have gone: the new pack may be sparse already.
+            self.look_again()
             log.info("pack %s was written anew for %d extents", digest.hex(), result)
 
         try:

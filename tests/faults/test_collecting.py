@@ -5,7 +5,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.support.faults import MIB, FaultCluster
@@ -23,6 +23,8 @@ RACES = int(os.environ.get("DFS_RACES", "400"))
 DISK_BYTES = int(os.environ.get("DFS_FULL_MIB", "48")) * MIB
 FILE_BYTES = DISK_BYTES // 10
 WORKERS = 4
+#: Small files of which a tenth is kept.
+PACKED = 400
 NAMES_EACH = 3
 CONTENTS = [random.Random(number).randbytes(size) for number, size in enumerate((1, 1_000, 65_537, 300_000))]
 #: An upload that was refused leaves chunks that nobody knows of; they go in the same way.
@@ -189,3 +191,40 @@ def test_races_of_uploads_and_deletes_with_the_collector(tmp_path: Path) -> None
 def settled(cluster: FaultCluster) -> Callable[[], bool]:
     """Whether files and copies on record are the same."""
     return lambda: chunk_files(cluster) == good_copies(cluster)
+
+
+def volume_bytes(cluster: FaultCluster) -> int:
+    """What all chunk files take; one that goes meanwhile takes nothing."""
+    found = 0
+    for node, digest in chunk_files(cluster):
+        with suppress(FileNotFoundError):
+            found += cluster.chunk_file(node, digest).stat().st_size
+    return found
+
+
+def test_a_pack_shrinks_when_most_of_its_files_go(tmp_path: Path) -> None:
+    """Nine in ten small files are removed; their bytes come back, and the others are read from the new packs."""
+    local = tmp_path / "local"
+    local.mkdir()
+    uploads = [Upload(f"small-{number}", f"/p/{number}", 4_000) for number in range(PACKED)]
+    with started(FaultCluster(tmp_path / "cluster"), HASTY) as cluster, cluster.client() as dfs:
+        pairs = [(upload.write_to(local / upload.id), upload.path) for upload in uploads]
+        assert all(result.ok for result in dfs.upload_many(pairs))
+        packs = {digest for _, digest in good_copies(cluster)}
+        assert len(packs) < PACKED / 20
+        full = volume_bytes(cluster)
+        kept = uploads[::10]
+        removed = dfs.remove_many([upload.path for upload in uploads if upload not in kept])
+        assert [error for _, error in removed if error is not None] == []
+        poll_for("the packs to be written anew", lambda: no_pack_of(cluster, packs), seconds=SETTLE_SECONDS)
+        # A tenth is live; a pack rests when half of it or more is.
+        poll_for("the bytes to come back", lambda: volume_bytes(cluster) < full / 4, seconds=SETTLE_SECONDS)
+        poll_for("the old packs to go", settled(cluster), seconds=SETTLE_SECONDS)
+        for upload in kept:
+            assert read(dfs, upload.path) == upload.content()
+        assert examine(cluster).faults == []
+
+
+def no_pack_of(cluster: FaultCluster, packs: set[str]) -> bool:
+    """Whether none of these chunks counts any more."""
+    return not packs & {digest for _, digest in good_copies(cluster)}
