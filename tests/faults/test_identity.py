@@ -184,3 +184,19 @@ def test_the_database_is_sound_afterwards(cluster: FaultCluster) -> None:
     assert len(value.split(",")) == 2
     cluster.master.start()
     cluster.await_live()
+
+
+def test_safe_mode_says_whom_it_waits_for(cluster: FaultCluster) -> None:
+    """After a start with a node away: one clear line, and `repair --force` ends the wait."""
+    cluster.nodes["node-3"].kill()
+    cluster.master.stop()
+    cluster.master.start()
+    cluster.await_live(2)
+    with connect(master=cluster.addresses["master"], key=cluster.keys["admin_key"], environ={}) as dfs:
+        reply = dfs.admin.status().reply
+        assert reply.state == "safe mode"
+        assert "node-3" in reply.notice
+        assert "node-1" not in reply.notice
+        dfs.admin.force_repair()
+        poll_for("the end of safe mode", lambda: dfs.admin.status().reply.state == "serving", seconds=10.0)
+    assert [event for event in cluster.events() if event["kind"] == "safe_mode_left"]

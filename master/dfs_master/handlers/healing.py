@@ -46,7 +46,8 @@ class HealingHandlers:
         )
 
     def force(self, _session: Session, _request: m.ForceRepair, _body: bytes) -> Answer[m.ForceRepairReply]:
-        """Give up the nodes that vanished at once."""
+        """Give up the nodes that vanished at once, and wait no more for those that are missing since a start."""
+        self._cluster.safe_mode.force()
         return Answer(m.ForceRepairReply(nodes=self._healing.repairer.force()))
 
     def pause(self, _session: Session, request: m.PauseRebalance, _body: bytes, respond: Respond) -> None:
