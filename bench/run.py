@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from bench.cluster import fresh_cluster
 from bench.recording import Options, Run
@@ -30,15 +31,17 @@ def main() -> None:
     unknown = set(chosen) - set(WORKLOADS)
     if unknown or not chosen or options.repeat < 1:
         parser.error(f"unknown workloads {sorted(unknown)}; there are {', '.join(WORKLOADS)}")
-    runs = []
+    runs: list[Run] = []
+    summary: dict[str, Any] = {}
     # Runs of different workloads alternate, so that a slow minute of the machine does not hit one of them alone.
     for number in range(1, options.repeat + 1):
         for name in chosen:
             print(f"run {number} of {options.repeat}: {name}", file=sys.stderr)
             runs.append(_run(name, options.engine, options.directory, Options(options.seconds, options.clients)))
-    summary = {"engine": options.engine, "repeat": options.repeat, "workloads": chosen, **summarise(runs)}
+            summary = {"engine": options.engine, "repeat": options.repeat, "workloads": chosen, **summarise(runs)}
+            # After each: who interrupts a long measurement keeps what there is.
+            options.json.write_text(json.dumps(summary, indent=2) + "\n")
     print_table(summary)
-    options.json.write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def _run(name: str, engine: str, directory: Path | None, options: Options) -> Run:
