@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Transactions of one kind in a round, about 20 ms each.
+STEPS_PER_ROUND = 8
 #: Deletes that a node has to do at a time, in the order of their chunks.
 WINDOW = 1_000
 #: A delete that was not confirmed within this time is ordered anew.
@@ -68,14 +70,18 @@ class Collector:
     # -- the catalog -------------------------------------------------------------------------------------------
 
     def _work_off(self, what: str, make: Callable[[], Mutation[Step]]) -> None:
-        """Submit steps of one kind one after the other until one says that nothing more is left."""
+        """Submit steps of one kind one after the other until one says that nothing more is left.
+
+        Only so many a round, so that users' commits find the committer free most of the time.
+        """
         if what in self._busy:
             return
+        left = iter(range(STEPS_PER_ROUND - 1))
 
         def deliver(result: Step | DfsError) -> None:
             if isinstance(result, Step) and result.done and what == "versions":
                 self._compactor.look_again()
-            if isinstance(result, Step) and result.more:
+            if isinstance(result, Step) and result.more and next(left, None) is not None:
                 self._submit(what, make(), deliver)
                 return
             self._busy.discard(what)

@@ -41,7 +41,7 @@ class RemoveVersions(Mutation[Step]):
     reads_tables: ClassVar[bool] = True
 
     before_ms: int
-    limit: int = 1_000
+    limit: int = 400
 
     def apply(self, context: Context) -> Step:
         """One step. Chunks that lost their last extent begin their grace."""
@@ -128,7 +128,7 @@ class CollectChunks(Mutation[Step]):
 
     before_ms: int
     generation: int
-    limit: int = 300
+    limit: int = 150
 
     def apply(self, context: Context) -> Step:
         """One step."""
@@ -250,7 +250,7 @@ class ForgetDeleted(Mutation[Step]):
 
     node_id: int
     before_ms: int
-    limit: int = 500
+    limit: int = 300
 
     def apply(self, context: Context) -> Step:
         """One step."""
