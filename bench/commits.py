@@ -28,6 +28,7 @@ class _Sound:
 
     copies_count = True
     receipts_count = True
+    stays = True
 
 
 class _Clients:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -31,6 +32,8 @@ def main() -> None:
     unknown = set(chosen) - set(WORKLOADS)
     if unknown or not chosen or options.repeat < 1:
         parser.error(f"unknown workloads {sorted(unknown)}; there are {', '.join(WORKLOADS)}")
+    # A measurement that is ended leaves no cluster behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     runs: list[Run] = []
     summary: dict[str, Any] = {}
     # Runs of different workloads alternate, so that a slow minute of the machine does not hit one of them alone.
