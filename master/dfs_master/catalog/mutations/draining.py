@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dfs_master.catalog.models import NodeIntent, NodeState, ReplicaState
+from dfs_master.catalog.models import ChunkState, NodeIntent, NodeState, ReplicaState
 from dfs_master.catalog.mutations.base import Context, Mutation
 from dfs_master.catalog.rows import NodeRow, ReplicaRow
 from dfs_wire.errors import ConflictError, NotFoundError
@@ -94,7 +94,11 @@ class ReleaseCopies(Mutation[int]):
         staying = sum(_stays(context, row, self.node_id) for row in replicas.values())
         if mine is not None and mine.state == ReplicaState.GOOD and staying < chunk.copies_wanted:
             raise ConflictError(f"node {node.name} still holds copies that are needed; wait until it is drained")
-        context.content.put_chunk(chunk, {each: row for each, row in replicas.items() if each != self.node_id})
+        rest = {each: row for each, row in replicas.items() if each != self.node_id}
+        if not rest and chunk.state == ChunkState.DELETING:
+            context.content.drop_chunk(chunk)  # this was the last node whose word was waited for
+        else:
+            context.content.put_chunk(chunk, rest)
 
 
 @dataclass(frozen=True, slots=True)

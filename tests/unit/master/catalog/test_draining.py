@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.catalog import digest_of
-from tests.support.writing import Store, open_store
+from tests.support.writing import Store, open_store, remove
 
 from dfs_master.catalog.engine import open_engine
+from dfs_master.catalog.mutations.collecting import CollectChunks, ForgetDeleted, RemoveVersions
 from dfs_master.catalog.mutations.draining import ReleaseCopies, RemoveNode, SetDraining
 from dfs_master.catalog.mutations.nodes import RecordFindings
 from dfs_master.catalog.reader import Reader
@@ -99,6 +100,21 @@ def test_a_bad_copy_is_given_up_freely(store: Store) -> None:
         stored(store, 3, text)
     assert left(store, 1) == (0, 0)
     assert store.do(ReleaseCopies(1)) == 3
+
+
+def test_a_node_that_goes_takes_its_deletions_with_it(store: Store) -> None:
+    """A chunk that waits for nobody else's word is forgotten; of another one only that copy is."""
+    store.do(remove("/b"))
+    store.do(RemoveVersions(store.clock.wall_ms()))
+    store.do(CollectChunks(store.clock.wall_ms(), 5))
+    store.do(RecordFindings(2, [Finding(digest_of("b1"), 5, FindingKind.DELETED)]))
+    store.clock.advance(1)
+    store.do(ForgetDeleted(2, store.clock.wall_ms()))
+    store.do(SetDraining(1, True))
+    stored(store, 3, "a")
+    store.do(ReleaseCopies(1))
+    assert store.query("SELECT digest FROM chunks WHERE state = 'deleting'") == [(digest_of("b2"),)]
+    store.do(RemoveNode(1))
 
 
 def test_a_copy_that_failed_is_no_copy(store: Store) -> None:
