@@ -1,6 +1,5 @@
 """Packs: small files that share a chunk, from the upload to every way of reading them."""
 
-import os
 import random
 from itertools import pairwise
 from pathlib import Path
@@ -9,15 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.fake_cluster import FakeCluster
+from tests.support.small_trees import fetch, files_of, make_files, put
 
-from dfs_client.api import Dfs, DownloadResult
+from dfs_client.api import Dfs
 from dfs_client.buffers import BUFFER_BYTES_MAX, BufferPool
 from dfs_client.executors import ThreadExecutor
 from dfs_client.packing import PACK_BYTES_MAX, PACK_FILES_MAX, SMALL_BYTES_MAX
 from dfs_client.spans import GAP_BYTES_MAX, spans_of
-from dfs_client.types import LocalPath
 from dfs_wire.errors import (
-    AlreadyExistsError,
     BusyError,
     ConnectFailedError,
     CorruptError,
@@ -25,10 +23,9 @@ from dfs_wire.errors import (
     NotAllowedError,
     NotFoundError,
     UnavailableError,
-    WrongKindError,
 )
 from dfs_wire.limits import MIB, TICKET_SECONDS
-from dfs_wire.messages import Commit, Entry, Extent, FileCommit, GetChunk, Header, Open, OpenMany, Plan, PutChunk
+from dfs_wire.messages import Commit, Extent, FileCommit, GetChunk, Header, Open, OpenMany, Plan, PutChunk
 
 
 @pytest.fixture
@@ -41,38 +38,6 @@ def cluster() -> FakeCluster:
 def dfs(cluster: FakeCluster) -> Dfs:
     """A client in one thread."""
     return cluster.connect()
-
-
-def make_files(directory: Path, sizes: list[int], below: str = "/tree") -> list[tuple[Path, str]]:
-    """Local files with their remote names."""
-    directory.mkdir(exist_ok=True)
-    pairs = []
-    for number, size in enumerate(sizes):
-        path = directory / f"{number:04}"
-        path.write_bytes(os.urandom(size))
-        os.utime(path, ns=(1_600_000_000_000_000_000 + number, 1_600_000_000_000_000_000 + number))
-        pairs.append((path, f"{below}/{number:04}"))
-    return pairs
-
-
-def put(dfs: Dfs, pairs: list[tuple[Path, str]]) -> None:
-    """Upload all of them."""
-    results = list(dfs.upload_many(pairs))
-    assert [result.error for result in results] == [None] * len(pairs)
-
-
-def fetch(dfs: Dfs, target: Path, entries: list[Entry], *, force: bool = False) -> list[DownloadResult]:
-    """Download entries side by side into a directory."""
-    target.mkdir(exist_ok=True)
-    wanted = [(entry, target / entry.path.rpartition("/")[2]) for entry in entries]
-    results = list(dfs.download_many(wanted, force=force))
-    assert [(result.path, result.target) for result in results] == [(entry.path, path) for entry, path in wanted]
-    return results
-
-
-def files_of(dfs: Dfs, path: str = "/tree") -> list[Entry]:
-    """The files below a directory."""
-    return [entry for entry in dfs.walk(path) if entry.version]
 
 
 def only_digest(cluster: FakeCluster) -> bytes:
@@ -305,70 +270,6 @@ def test_a_catalog_that_mixes_slices_up_is_found_out(cluster: FakeCluster, dfs: 
     results = fetch(dfs, tmp_path / "back", files_of(dfs))
     assert [type(result.error) for result in results] == [type(None), CorruptError, type(None)]
     assert not (tmp_path / "back/0001").exists()
-
-
-# -- local names -----------------------------------------------------------------------------------------------
-
-
-def test_names_that_are_taken_are_refused_before_anything_is_fetched(
-    cluster: FakeCluster, dfs: Dfs, tmp_path: Path
-) -> None:
-    """Without force; the others come."""
-    put(dfs, make_files(tmp_path / "source", [10, 10, 10]))
-    (tmp_path / "back").mkdir()
-    for name in ("0000", "0001", "0002"):
-        (tmp_path / "back" / name).write_bytes(b"mine")
-    entries = files_of(dfs)
-    assert {type(result.error) for result in fetch(dfs, tmp_path / "back", entries)} == {AlreadyExistsError}
-    assert cluster.sent(GetChunk) == []
-    (tmp_path / "back/0001").unlink()
-    kinds = [type(result.error) for result in fetch(dfs, tmp_path / "back", entries)]
-    assert kinds == [AlreadyExistsError, type(None), AlreadyExistsError]
-    assert (tmp_path / "back/0000").read_bytes() == b"mine"
-
-
-def test_a_name_that_is_taken_meanwhile_is_not_replaced(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
-    """The last step takes the name only if it is free."""
-    put(dfs, make_files(tmp_path / "source", [10, 10]))
-    (tmp_path / "back").mkdir()
-
-    def take(_address: str, request: Header) -> None:
-        if isinstance(request, GetChunk):
-            (tmp_path / "back/0000").write_bytes(b"mine")
-
-    entries = files_of(dfs)
-    cluster.hook = take
-    results = fetch(dfs, tmp_path / "back", entries)
-    assert [type(result.error) for result in results] == [AlreadyExistsError, type(None)]
-    assert (tmp_path / "back/0000").read_bytes() == b"mine"
-    assert sorted(path.name for path in (tmp_path / "back").iterdir()) == ["0000", "0001"]
-
-
-def test_force_replaces_files_and_what_links_mean(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
-    """A link stays a link; a directory is not replaced."""
-    pairs = make_files(tmp_path / "source", [10, 10, 10, 10])
-    put(dfs, pairs)
-    back = tmp_path / "back"
-    (back / "0002").mkdir(parents=True)
-    (back / "0000").write_bytes(b"old")
-    (tmp_path / "meant").write_bytes(b"old")
-    (back / "0001").symlink_to(tmp_path / "meant")
-    results = fetch(dfs, back, files_of(dfs), force=True)
-    assert [type(result.error) for result in results] == [type(None), type(None), WrongKindError, type(None)]
-    assert (back / "0001").is_symlink()
-    assert [path.read_bytes() for path in (back / "0000", tmp_path / "meant", back / "0003")] == [
-        pairs[number][0].read_bytes() for number in (0, 1, 3)
-    ]
-
-
-def test_a_directory_that_cannot_be_written_is_each_files_error(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
-    """There is no such directory for one of them; the others are written."""
-    put(dfs, make_files(tmp_path / "source", [10, 10]))
-    entries = files_of(dfs)
-    wanted: list[tuple[Entry, LocalPath]] = [(entries[0], tmp_path / "none/0000"), (entries[1], str(tmp_path / "0001"))]
-    results = list(dfs.download_many(wanted))
-    assert [type(result.error) for result in results] == [NotFoundError, type(None)]
-    assert results[1].target == str(tmp_path / "0001"), "as it was given"
 
 
 # -- trouble on the way ----------------------------------------------------------------------------------------
