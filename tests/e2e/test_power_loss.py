@@ -97,6 +97,9 @@ def drill(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk], cuts: int, 
     return well without having written anything, as none can when the power fails, and the acknowledgement that
     follows from it would be the drill's fault. Held still, none is under way, and none returns.
     """
+    for role in disks:
+        # Without power nothing is started again by itself: over the dead disk, which the engine then would not let go.
+        cluster.container(role).update(restart_policy={"Name": "no"})
     stored: dict[str, bytes] = {}
     undone = 0
     for cut in range(cuts):
@@ -179,10 +182,7 @@ def hold_still(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> Non
 
 
 def power_off(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None:
-    """Kill what runs over the dead disks. A role that ended by itself would be started again: stop that too.
-
-    A process that was held still dies before it makes another step.
-    """
+    """Kill what still runs over the dead disks. A process that was held still dies before it makes another step."""
     containers = [cluster.container(role) for role in disks]
     for container in containers:
         with suppress(APIError):
@@ -192,7 +192,7 @@ def power_off(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None
             with suppress(APIError):
                 container.unpause()
     for container in containers:
-        container.stop(timeout=0)
+        container.wait(timeout=60)
 
 
 def power_on(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None:
