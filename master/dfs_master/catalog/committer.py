@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine
 
 from dfs_master.catalog.engine import connect_raw
+from dfs_master.catalog.gathering import GATHER_SECONDS, Gathering
 from dfs_master.catalog.group import (
     Committed,
     EpochLostError,
@@ -93,6 +94,9 @@ class Committer:
         self._queue_max = queue_max
         self._queue: deque[tuple[Mutation[Any], Deliver[Any]]] = deque()
         self._changed = threading.Condition()
+        #: The committer's thread wakes when so many wait.
+        self._awaited = 1
+        self._gathering = Gathering()
         self._stopping = False
         self._fatal: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -119,7 +123,8 @@ class Committer:
             if len(self._queue) >= self._queue_max:
                 raise BusyError("too many changes wait for the master's disk; wait a moment and try again")
             self._queue.append((mutation, deliver))
-            self._changed.notify()
+            if len(self._queue) >= self._awaited:
+                self._changed.notify()
 
     def start(self) -> None:
         """Begin to serve the queue."""
@@ -171,18 +176,31 @@ class Committer:
 
     def _serve_all(self) -> None:
         """Serve groups until told to stop and nothing waits."""
-        while taken := self._take():
+        while taken := self._take(gather=True):
             self._serve(taken)
 
     def _serve(self, taken: Sequence[tuple[Mutation[Any], Deliver[Any]]]) -> None:
         outcomes = self.run_group([mutation for mutation, _ in taken])
+        self._gathering.answering(len(taken), len(self._queue))
         for (_, deliver), outcome in zip(taken, outcomes, strict=True):
             _hand_over(deliver, outcome)
 
-    def _take(self) -> list[tuple[Mutation[Any], Deliver[Any]]]:
+    def _gather(self) -> None:
+        """Wait a little for those who were answered just now."""
+        before = len(self._queue)
+        wanted = self._gathering.wanted(before)
+        if wanted > before:
+            self._awaited = wanted
+            self._changed.wait_for(lambda: len(self._queue) >= wanted or self._stopping, GATHER_SECONDS)
+            self._awaited = 1
+            self._gathering.waited(before, len(self._queue), wanted)
+
+    def _take(self, *, gather: bool = False) -> list[tuple[Mutation[Any], Deliver[Any]]]:
         """Wait for requests and take as many as one transaction may hold; none when it is time to end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._stopping)
+            if gather and not self._stopping:
+                self._gather()
             taken: list[tuple[Mutation[Any], Deliver[Any]]] = []
             rows = 0
             while self._queue:
