@@ -7,13 +7,14 @@ checked, header written, fdatasync, rename, fsync of the directory. Only then is
 import itertools
 import logging
 import os
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from dfs_node.chunk_file import ChunkHeader, Damage, damaged, digest_from_name, header_bytes_for, read_start, verify
-from dfs_node.disk import Disk, Space, SystemDisk
+from dfs_node.disk import AnyPath, Disk, Space, SystemDisk
 from dfs_node.disk_reader import OpenChunkFile
 from dfs_node.disk_writers import KnownChunkWriter, NewChunkWriter
 from dfs_node.small_chunks import SMALL_BYTES_MAX, SmallChunkWriter, SpaceGauge, require_room
@@ -183,13 +184,23 @@ class DiskVolume:
                 return existing
             with self.health.guard("rename"):
                 replaced_bytes = target.stat().st_size if target.exists() else 0
-                self._disk.rename(temporary, target)
+                self._rename_over(temporary, target)
             # The name is visible and not durable: whatever goes wrong now, no later put may trust it.
             with self.health.guard("fsync of a directory", harmless=frozenset()):
                 self._disk.fsync_directory(target.parent)
             self.health.require_writable()
         self._count_used(header.file_bytes - replaced_bytes)
         return StoredChunk(header.digest, header.length, header.generation)
+
+    def _rename_over(self, temporary: AnyPath, target: AnyPath) -> None:
+        """Give the file its name. A directory that has it is no failure of the disk: it is set aside."""
+        try:
+            self._disk.rename(temporary, target)
+        except IsADirectoryError:
+            aside = f"{os.fspath(target)}.{secrets.token_hex(6)}{DAMAGED_SUFFIX}"
+            log.warning("%s is a directory; it is set aside as %s", target, aside)
+            self._disk.rename(target, aside)
+            self._disk.rename(temporary, target)
 
     def _store_small(self, header: ChunkHeader, data: bytes) -> StoredChunk:
         """Write, sync, name and sync the name of a small chunk in one go, all under the lock of its digest."""
@@ -237,7 +248,7 @@ class DiskVolume:
             with guard("fsync"):
                 self._disk.fdatasync(descriptor)
             with guard("rename"):
-                self._disk.rename(temporary, target)
+                self._rename_over(temporary, target)
             named = True
         finally:
             os.close(descriptor)

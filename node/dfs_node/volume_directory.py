@@ -91,7 +91,9 @@ def clean_chunks(volume: Path, disk: Disk) -> int:
     for prefix in range(256):
         with os.scandir(prefix_path(volume, prefix)) as entries:
             for entry in entries:
-                if entry.name.endswith((TEMPORARY_SUFFIX, DAMAGED_SUFFIX)):
+                if entry.is_dir(follow_symlinks=False):
+                    log.warning("%s is a directory where only chunks are; it is left alone", entry.path)
+                elif entry.name.endswith((TEMPORARY_SUFFIX, DAMAGED_SUFFIX)):
                     disk.unlink(Path(entry.path))
                     removed += 1
                 elif digest_from_name(entry.name) is None:

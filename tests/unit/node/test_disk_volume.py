@@ -352,3 +352,18 @@ def test_the_real_disk_can_sync_its_file_system(tmp_path: Path) -> None:
     SystemDisk().sync_filesystem(tmp_path)
     with pytest.raises(FileNotFoundError):
         SystemDisk().sync_filesystem(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("size", [1_000, 3_000_000], ids=["small", "large"])
+def test_a_directory_under_a_chunks_name_is_set_aside(tmp_path: Path, size: int) -> None:
+    """It is somebody's mistake, not the disk's failure: the copy is made, and the next start leaves the rest alone."""
+    volume = DiskVolume(tmp_path)
+    data, digest = chunk_of(size)
+    path = chunk_path(tmp_path, digest)
+    path.mkdir()
+    (path / "strange").write_bytes(b"x")
+    assert volume.verify(digest).kind is FindingKind.CORRUPT
+    store(volume, data)
+    assert volume.verify(digest).kind is FindingKind.GOOD
+    assert volume.usage().state is VolumeState.OK
+    assert DiskVolume(tmp_path).verify(digest).kind is FindingKind.GOOD
