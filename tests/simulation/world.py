@@ -46,7 +46,7 @@ from dfs_node.slots import StreamSlots
 from dfs_runtime.clock import ManualClock
 from dfs_runtime.lifecycle import StopSignal
 from dfs_wire.errors import DfsError
-from dfs_wire.messages import AddressSet, Hello, Order, Role
+from dfs_wire.messages import AddressSet, FindingKind, Hello, Order, OrderKind, Role
 from dfs_wire.pool import ChannelPool
 
 MASTER = "master:5000"
@@ -127,7 +127,7 @@ class SimulatedNode:
             identity=identity,
             volume=self.volume,
             findings=findings,
-            orders=_ImmediateOrders(self.volume, findings, Replicator(self.volume, pool)),
+            orders=_ImmediateOrders(world, self, OrderWork(self.volume, findings, Replicator(self.volume, pool))),
             time=time,
             clock=world.clock,
             jitter=world.random.random,
@@ -158,12 +158,19 @@ class SimulatedNode:
             self._world.clock.call_in(seconds, lambda: self._list(link, inventory))
 
 
-class _ImmediateOrders(OrderWork):
-    """Carries orders out at once."""
+class _ImmediateOrders:
+    """Carries orders out at once, and looks at each delete first: it must take nothing that is needed."""
+
+    def __init__(self, world: "World", node: SimulatedNode, work: OrderWork) -> None:
+        self._world = world
+        self._node = node
+        self._work = work
 
     def take(self, orders: list[Order]) -> None:
         for order in orders:
-            self.carry_out(order)
+            if order.kind is OrderKind.DELETE:
+                self._world.require_spare(self._node, order)
+            self._work.carry_out(order)
 
 
 class KnownCopy(NamedTuple):
@@ -229,6 +236,19 @@ class World:
                 " JOIN chunks c ON c.id = r.chunk_id WHERE r.state = 'good'"
             )
             return [KnownCopy(*row) for row in cursor.fetchall()]
+
+    def require_spare(self, node: SimulatedNode, order: Order) -> None:
+        """A delete is about to be carried out: no current version needs the file, or others have it whole."""
+        found = node.volume.verify(order.digest)
+        if found.kind is FindingKind.MISSING or found.generation > order.generation:
+            return
+        current = self.count(
+            "SELECT count(*) FROM extents x JOIN versions v ON v.id = x.version_id JOIN chunks c ON c.id = x.chunk_id"
+            f" WHERE v.removed_at IS NULL AND c.digest = x'{order.digest.hex()}'"
+        )
+        others = [other for other in self.nodes if other is not node]
+        whole = [other.name for other in others if other.volume.verify(order.digest).kind is FindingKind.GOOD]
+        assert not current or whole, f"{node.name} is to delete the last copy of {order.digest.hex()}"
 
     def count(self, sql: str) -> int:
         """A number that the database holds."""
