@@ -20,6 +20,8 @@ from dfs_wire.messages import EXPECT_ABSENT, EXPECT_ANY, FileCommit
 
 #: The permission bits of what has none of its own: streams, and files written through `open`.
 STREAM_MODE = 0o644
+#: A stream may be short: to clear a large buffer first would cost more than all the rest.
+_FIRST_BLOCK_BYTES = 16 * 1024
 
 
 def expectation(clobber: bool) -> int:
@@ -152,7 +154,9 @@ def upload_stream(engine: Engine, stream: BinaryIO, path: str, *, clobber: bool,
 
 def _store_stream(engine: Engine, job: UploadJob, read_into: Callable[[memoryview], int]) -> Uploaded:
     """What cannot be read twice: each chunk stays in memory until its receipts are here."""
-    block = memoryview(bytearray(STREAM_BLOCK_BYTES))
+    block = memoryview(bytearray(_FIRST_BLOCK_BYTES))
     while count := read_into(block):
         job.write(block[:count])
+        if count == len(block) < STREAM_BLOCK_BYTES:
+            block = memoryview(bytearray(STREAM_BLOCK_BYTES))
     return job.commit(mode=STREAM_MODE, mtime_ns=engine.clock.wall_ms() * 1_000_000)

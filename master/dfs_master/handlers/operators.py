@@ -1,5 +1,8 @@
 """What operators and curious users ask of the whole."""
 
+import threading
+
+from dfs_master.catalog.reader_cluster import Counts
 from dfs_master.cluster import Cluster
 from dfs_master.condition import condition
 from dfs_master.membership import KnownNode, capacity
@@ -9,12 +12,17 @@ from dfs_wire.codec import encode_list
 from dfs_wire.errors import NotFoundError
 from dfs_wire.service import Session
 
+#: Counting that takes less than this is done for every request.
+_QUICK_SECONDS = 0.1
+_AGE_PER_COUNTING = 10.0
+
 
 class OperatorHandlers:
     """Safe to use from several threads."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._counted = _Counted(cluster)
 
     def ping(self, _session: Session, _request: m.Ping, _body: bytes) -> Answer[m.Done]:
         """The master serves."""
@@ -42,7 +50,7 @@ class OperatorHandlers:
     def status(self, _session: Session, _request: m.Status, _body: bytes) -> Answer[m.StatusReply]:
         """Counts over the catalog, and every node."""
         cluster = self._cluster
-        counts = cluster.reader.counts()
+        counts = self._counted.get()
         nodes = sorted(cluster.registry.nodes.values(), key=lambda node: node.id)
         state, notice = condition(cluster.safe_mode, nodes)
         reply = m.StatusReply(
@@ -58,6 +66,30 @@ class OperatorHandlers:
             notice=notice,
         )
         return Answer(reply, encode_list([node_info(node) for node in nodes]))
+
+
+class _Counted:
+    """Counts over the whole catalog. What took long to count is told again for a while: `status` is asked often.
+
+    Safe to use from several threads; one of them counts at a time.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._lock = threading.Lock()
+        self._counts: Counts | None = None
+        self._good_until = 0.0
+
+    def get(self) -> Counts:
+        """The counts, at most ten times as old as it takes to count."""
+        clock = self._cluster.clock
+        with self._lock:
+            begun = clock.monotonic()
+            if self._counts is None or begun >= self._good_until:
+                self._counts = self._cluster.reader.counts()
+                took = clock.monotonic() - begun
+                self._good_until = begun + _AGE_PER_COUNTING * took if took > _QUICK_SECONDS else 0.0
+            return self._counts
 
 
 def node_info(node: KnownNode) -> m.NodeInfo:
