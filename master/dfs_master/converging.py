@@ -42,11 +42,17 @@ class _File:
 
 
 class Convergence:
-    """`step` belongs to one thread. `wake` asks for the next step now."""
+    """`step` belongs to one thread. `wake` asks for the next step now; `changed` is called at the end of a walk."""
 
-    def __init__(self, cluster: Cluster, wake: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        wake: Callable[[], None] = lambda: None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._cluster = cluster
         self._wake = wake
+        self._changed = changed
         self._change: PolicyChangeRow | None = None
         self._way: list[_Directory | _File] = []
         #: Chunk -> policy, waiting for a transaction.
@@ -77,6 +83,7 @@ class Convergence:
         elif not self._way:
             change, self._change = self._change, None
             self._look_at = now
+            self._changed()
             self._submit(PolicyFollowed(change.entry_id, change.at))
 
     def _begin(self) -> None:

@@ -20,12 +20,13 @@ class Healing:
         self.rebalancer = Rebalancer(cluster, self.desk)
         #: The collector steps it; it is here because it hears what nodes made.
         self.compactor = Compactor(cluster)
-        self.convergence = Convergence(cluster, wake)
+        self.convergence = Convergence(cluster, wake, self.repairer.look_again)
         self._cluster = cluster
 
     def heard(self, node_id: int, findings: list[m.Finding]) -> None:
         """A node told of its copies, and that is on record."""
         self.desk.heard(node_id, findings)
+        self.repairer.heard(findings)
         self.compactor.heard(node_id, findings)
 
     def step(self) -> None:

@@ -6,6 +6,7 @@ again before an order is given.
 """
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,21 +20,25 @@ from dfs_master.membership import KnownNode
 from dfs_master.pace import RateMeter, TokenBucket
 from dfs_master.repair_rules import Fate, Obstacle, Scene, Traffic, fate_of, need_of, plan_chunk
 from dfs_master.worklist import Lacking, Worklist
+from dfs_wire import messages as m
 
 log = logging.getLogger(__name__)
 
 #: Chunks that one look reads, and looks that one step does.
 PAGE_CHUNKS = 1_000
 PAGES_PER_STEP = 4
+#: More chunks that lost a copy at a time are found by looking at everything.
+LOST_MAX = 10_000
 #: Chunks that one step orders copies of.
 ROUND_CHUNKS = 512
 #: A chunk that could not be helped is tried again after this time.
 PARK_SECONDS = 10.0
-#: How often a look begins anew: at short chunks, at nodes that drain (they may still get copies), at the others (only
-#: to be sure). Each page that the last look took makes it rarer.
+#: How often a look begins anew: at short chunks, at nodes that drain (they may still get copies), at the others (a
+#: chunk with a copy there counts that one on record, so it may lack another without being short). Each page that the
+#: last look took makes it rarer.
 SHORT_SECONDS = 2.0
 DRAINING_SECONDS = 15.0
-GONE_SECONDS = 600.0
+GONE_SECONDS = 60.0
 PAGE_PAUSE_SECONDS = 0.2
 
 
@@ -77,7 +82,7 @@ class RepairView:
 
 
 class Repairer:
-    """`step` belongs to one thread; `view` and `force` may be called from any."""
+    """`step` belongs to one thread; all else may be called from any."""
 
     def __init__(self, cluster: Cluster, desk: CopyDesk) -> None:
         self._cluster = cluster
@@ -90,6 +95,10 @@ class Repairer:
         self._stuck: dict[int, Obstacle] = {}
         self._held: frozenset[int] = frozenset()
         self._forced: frozenset[int] = frozenset()
+        self._lock = threading.Lock()
+        #: Chunks that lost a copy just now, and whether a look at everything is due.
+        self._lost: set[bytes] = set()
+        self._look_again = False
         self._view = RepairView()
 
     @property
@@ -102,6 +111,20 @@ class Repairer:
         """Whether all was looked at, and nothing is left that can be done."""
         view = self._view
         return not view.counting and not view.under_way and view.chunks_left == sum(view.stuck.values())
+
+    def heard(self, findings: Iterable[m.Finding]) -> None:
+        """Copies went bad or missing: their chunks are looked at in the next step. From any thread."""
+        lost = {each.digest for each in findings if each.kind in (m.FindingKind.CORRUPT, m.FindingKind.MISSING)}
+        with self._lock:
+            self._lost |= lost
+            if len(self._lost) > LOST_MAX:
+                self._lost.clear()
+                self._look_again = True
+
+    def look_again(self) -> None:
+        """What chunks ask for has changed: look at everything now. From any thread."""
+        with self._lock:
+            self._look_again = True
 
     def force(self) -> list[str]:
         """An operator gives up the nodes that vanished at once; returns their names."""
@@ -180,6 +203,14 @@ class Repairer:
     def _look(self, nodes: Mapping[int, KnownNode], now: float) -> None:
         """Read the next pages of what is due."""
         reader = self._cluster.reader
+        with self._lock:
+            lost, self._lost = self._lost, set()
+            again, self._look_again = self._look_again, False
+        if lost:
+            self._judge([chunk.id for chunk in reader.known_chunks(list(lost)).values()], nodes)
+        if again:
+            for look in (self._short, *self._gone.values()):
+                look.next_at = now
         pages = 0
         while pages < PAGES_PER_STEP and self._short.is_due(now):
             found = reader.short_chunks(self._short.cursor, PAGE_CHUNKS)

@@ -3,12 +3,17 @@
 `DFS_REPAIR_MIB` sets how much is stored (64; 2048 for the figures in the documents).
 """
 
+import io
+import itertools
 import json
 import os
 import random
 import shutil
+import sqlite3
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +22,9 @@ from tests.support.polling import poll_for
 from tests.support.process_cluster import ProcessCluster
 
 from dfs_client.api import Dfs
+from dfs_node.chunk_file import verify
+from dfs_node.disk import SystemDisk
+from dfs_wire.errors import DfsError
 from dfs_wire.limits import MIB
 
 STORED_MIB = int(os.environ.get("DFS_REPAIR_MIB", "64"))
@@ -108,6 +116,115 @@ def test_a_wiped_node_is_mended(cluster: ProcessCluster, tmp_path: Path) -> None
     )
     found = repair(cluster)
     assert (found["state"], found["chunks_left"]) == ("idle", 0)
+
+
+@pytest.mark.timeout(300)
+def test_rotten_sources_are_found_and_mended_on_the_way(tmp_path: Path) -> None:
+    """Three copies on four nodes; all of one node's are rotten, unread; another is wiped. Nothing rotten spreads."""
+    cluster = ProcessCluster(tmp_path / "home", "rotten", "--nodes", "4", "--copies", "3", *SETTINGS)
+    try:
+        contents = {f"/f{number}": random.Random(number).randbytes(300_000) for number in range(12)}
+        with cluster.client() as dfs:
+            for path, data in contents.items():
+                dfs.upload(io.BytesIO(data), path)
+            wiped = volume(cluster, "node-2")
+            rotten = [file for file in (volume(cluster, "node-1") / "chunks").rglob("*") if file.is_file()]
+            assert rotten
+            cluster.kill("node-2")
+            for file in rotten:
+                flip_a_bit(file)
+            shutil.rmtree(wiped / "chunks")
+            poll_for("the death", lambda: any(node.state == "dead" for node in admin_nodes(cluster)), seconds=30)
+            # Found by the repair itself, or by the readers below; both end with good copies on three nodes.
+            poll_for("redundancy", lambda: is_whole(cluster), seconds=60)
+            for path, data in contents.items():
+                target = io.BytesIO()
+                dfs.download(path, target)
+                assert target.getvalue() == data
+        cluster.dfs("node", "verify", "node-1")
+        poll_for("good copies everywhere", lambda: damaged_files(cluster) == [], seconds=90)
+    finally:
+        cluster.close()
+
+
+def flip_a_bit(file: Path) -> None:
+    """In the last byte of a chunk file: its header stays in order."""
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+def damaged_files(cluster: ProcessCluster) -> list[str]:
+    """Chunk files of nodes that run whose data is not what their name says."""
+    bad = []
+    for role in ("node-1", "node-3", "node-4"):
+        for file in (volume(cluster, role) / "chunks").rglob("*"):
+            if file.is_file() and len(file.name) == 64 and not is_sound(file):
+                bad.append(f"{role}/{file.name}")
+    return bad
+
+
+def is_sound(file: Path) -> bool:
+    """By the node's own reader of chunk files."""
+    try:
+        verify(file, SystemDisk())
+    except (DfsError, FileNotFoundError):
+        return False
+    return True
+
+
+@pytest.mark.timeout(300)
+def test_a_node_is_drained_under_an_upload_load(tmp_path: Path) -> None:
+    """Uploads go on without an error; nothing is below two copies at any time; a cancel half-way serves on."""
+    cluster = ProcessCluster(tmp_path / "home", "drained", "--nodes", "4")
+    try:
+        stop, failures, samples = threading.Event(), [], []
+        with cluster.client() as dfs:
+            for number in range(24):
+                dfs.upload(io.BytesIO(random.Random(number).randbytes(1_000_000)), f"/before-{number}")
+
+            def load() -> None:
+                for number in itertools.count():
+                    if stop.is_set():
+                        return
+                    try:
+                        dfs.upload(io.BytesIO(random.Random(1_000 + number).randbytes(200_000)), f"/load-{number}")
+                    except DfsError as error:
+                        failures.append(error)
+
+            def sample() -> None:
+                while not stop.wait(0.2):
+                    samples.append(fewest_copies(cluster))
+
+            threads = [threading.Thread(target=work) for work in (load, sample)]
+            for thread in threads:
+                thread.start()
+            cluster.dfs("node", "drain", "node-4")
+            cluster.dfs("node", "cancel", "node-4")
+            told = json.loads(cluster.dfs("node", "drain", "node-4", "--json").stdout)
+            assert told["draining"]
+            cluster.dfs("node", "remove", "node-4")
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert failures == []
+        assert len(samples) > 3
+        assert min(samples) >= 2
+        nodes = cluster.status()["nodes"]
+        assert sorted(node["name"] for node in nodes) == ["node-1", "node-2", "node-3"]  # type: ignore[attr-defined]
+        assert is_whole(cluster)
+    finally:
+        cluster.close()
+
+
+def fewest_copies(cluster: ProcessCluster) -> int:
+    """The fewest good copies that a slice of a current file has, by the database's own view."""
+    uri = f"file:{cluster.paths.root / 'master' / 'metadata.db'}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=20)) as connection:
+        rows = connection.execute(
+            "SELECT count(*) FROM file_replicas WHERE state = 'good' GROUP BY path, ordinal"
+        ).fetchall()
+    return min((count for (count,) in rows), default=2)
 
 
 def copy_seconds(source: Path, target: Path, size: int) -> float:

@@ -241,3 +241,17 @@ def test_a_draining_node_outlives_a_restart_of_it(bench: Bench) -> None:
     bench.silent.clear()
     bench.live(2)
     assert bench.master.cluster.registry.nodes[node_id].state == "draining"
+
+
+def test_a_copy_lost_beside_a_dead_node_is_noticed(bench: Bench) -> None:
+    """The record still counts the dead node's copy, so the chunk is not short: the finding itself leads to it."""
+    bench.join("d")
+    bench.silent.add("a")
+    orders = bench.live(130)
+    ((target, (order,)),) = [(name, found) for name, found in orders.items() if found]
+    bench.beat(target, Finding(DIGEST, order.generation, FindingKind.STORED))
+    bench.live(3)
+    assert bench.repair_status().state == "idle"
+    bench.beat("b", Finding(DIGEST, 0, FindingKind.CORRUPT))
+    orders = {name: found for name, found in bench.live(3).items() if found}
+    assert {name: [each.source_node for each in found] for name, found in orders.items()} == {"b": [bench.id(target)]}
