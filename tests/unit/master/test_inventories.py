@@ -1,5 +1,8 @@
 """Inventories: what differs between a page and the catalog, and what a master makes of it."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import msgspec
 import pytest
 from blake3 import blake3
@@ -8,8 +11,9 @@ from tests.support.masters import Master, running_master
 from dfs_master.catalog.rows import ChunkRow, ReplicaRow
 from dfs_master.inventories import ADOPT_MS, MARGIN_MS, CopyOnRecord, KnownCopies, Moment, compare, judge_unknown
 from dfs_wire import messages as m
+from dfs_wire import tickets
 from dfs_wire.codec import encode_list
-from dfs_wire.errors import ConflictError, NotAllowedError, UsageError
+from dfs_wire.errors import BadTicketError, ConflictError, NotAllowedError, NotFoundError, UsageError
 from dfs_wire.service import Session
 
 NOW_MS = 1_700_000_000_000
@@ -166,7 +170,7 @@ class Inventoried:
 
 
 @pytest.fixture
-def inventoried(tmp_path):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+def inventoried(tmp_path: Path) -> Iterator[Inventoried]:
     """A running one."""
     with running_master(tmp_path / "master") as master:
         yield Inventoried(master)
@@ -216,4 +220,28 @@ def test_pages_that_cannot_be(inventoried: Inventoried) -> None:
     request = m.Inventory(node_id=node, registration=9, first=LEAST, last=GREATEST, started_at_ms=0)
     with pytest.raises(ConflictError):
         inventoried.master.ask(inventoried.sessions[node], request, encode_list([]))
-    assert msgspec.structs.replace(request, registration=1).registration == 1
+
+
+def test_reports_of_operators_become_orders_and_rules_are_signed(inventoried: Inventoried) -> None:
+    """The node looks itself; without a digest at everything. The settings come with the reply, under a MAC."""
+    master, node = inventoried.master, inventoried.nodes[0]
+    admin = Session("127.0.0.1:40009", role=m.Role.ADMIN)
+    for digest in (A, b""):
+        master.ask(admin, m.ReportFinding(node_id=node, digest=digest))
+    with pytest.raises(NotFoundError):
+        master.ask(admin, m.ReportFinding(node_id=99, digest=A))
+    request = m.Heartbeat(
+        node_id=node, registration=1, capacity_bytes=1, used_bytes=0, free_bytes=1, scrubbed_at_ms=5, scrub_permille=70
+    )
+    answer = master.ask(inventoried.sessions[node], request)
+    orders = {(order.kind, order.digest) for order in answer.items(list[m.Order])}
+    assert orders == {(m.OrderKind.VERIFY, A), (m.OrderKind.SCRUB, b"")}
+    settings = master.cluster.settings.current
+    assert answer.header.scrub_seconds == settings.scrub_seconds
+    key, cluster_id = master.cluster.keys.of(node), master.cluster.cluster_id
+    assert tickets.check_rules(key, cluster_id, node, answer.header)
+    altered = msgspec.structs.replace(answer.header, scrub_bytes_per_second=1)
+    with pytest.raises(BadTicketError):
+        tickets.check_rules(key, cluster_id, node, altered)
+    (info,) = (each for each in master.ask(admin, m.Status()).items(list[m.NodeInfo]) if each.id == node)
+    assert (info.scrubbed_at_ms, info.scrub_permille) == (5, 70)
