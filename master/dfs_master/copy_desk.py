@@ -77,10 +77,10 @@ class CopyDesk:
 
     def heard(self, node_id: int, findings: list[m.Finding]) -> None:
         """A node told of copies that it made, or could not make."""
-        for finding in findings:
-            if finding.kind in (m.FindingKind.STORED, m.FindingKind.NOT_STORED):
-                self._ended(node_id, finding)
-        if findings and self._orders_at.get(node_id, 0) <= ORDERS_PER_NODE_MAX // 2:
+        ended = [each for each in findings if each.kind in (m.FindingKind.STORED, m.FindingKind.NOT_STORED)]
+        for finding in ended:
+            self._ended(node_id, finding)
+        if ended and self._orders_at.get(node_id, 0) <= ORDERS_PER_NODE_MAX // 2:
             self._wake()
 
     def take_done(self, now: float, *, rebalance: bool) -> list[Done]:
