@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.support.masters import CLIENT_SESSION, Master, running_master
 
@@ -181,7 +182,7 @@ def test_a_node_of_the_lost_database_waits_and_is_let_in(master: Master) -> None
     assert reply.node_id == lost_id
     stranger = Session("127.0.0.1:40003", role=m.Role.NODE, node_id=3)
     with pytest.raises(NotFoundError):
-        master.ask(stranger, m.Register(**{**_fields(request), "node_id": 3, "name": "node-3"}))
+        master.ask(stranger, msgspec.structs.replace(request, node_id=3, name="node-3"))
     # What is new has an id that the lost database cannot have given out.
     _, newest = master.join("node-new")
     assert newest.node_id > lost_id + 1_000_000
@@ -195,10 +196,6 @@ def test_two_masters_on_one_database(master: Master, tmp_path: Path) -> None:
         make_directory(master, "/usurped")
     with pytest.raises(NotFoundError):
         master.ask(CLIENT_SESSION, m.Stat(path="/usurped"))
-
-
-def _fields(request: m.Register) -> dict[str, object]:
-    return {name: getattr(request, name) for name in request.__struct_fields__}
 
 
 def _rows(master: Master, sql: str) -> list[tuple[str]]:
