@@ -37,15 +37,17 @@ class PowerCutDisk:
         _run("umount", str(self.mountpoint))
 
     def release(self) -> None:
-        """Unmount it as soon as nobody uses it: an engine lets go of a volume a moment after its container's end."""
-        poll_for(f"{self.mountpoint} being free", self._try_unmount, seconds=30, every=0.2)
+        """Unmount it as soon as nobody uses it. An engine lets go of a volume a moment after its container's end; until
+        then it has the file system mounted elsewhere, and would give the dead one to the next container.
+        """
+        poll_for(f"{self.mountpoint} being free", self._is_only_mount, seconds=60, every=0.1)
+        self.unmount()
 
-    def _try_unmount(self) -> bool:
-        try:
-            self.unmount()
-        except subprocess.CalledProcessError:
-            return False
-        return True
+    def _is_only_mount(self) -> bool:
+        """Whether its device is mounted here and nowhere else."""
+        mounts = [line.split() for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
+        (device,) = [each[0] for each in mounts if each[1] == str(self.mountpoint)]
+        return sum(each[0] == device for each in mounts) == 1
 
     def cut(self) -> None:
         """From this moment on nothing reaches the disk."""
