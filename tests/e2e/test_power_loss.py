@@ -178,7 +178,7 @@ class Beside:
 def hold_still(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None:
     """Stop all processes over the disks wherever they are; those inside of a system call when that returns."""
     for role in disks:
-        cluster.container(role).pause()
+        cluster.pause(role)
 
 
 def power_off(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None:

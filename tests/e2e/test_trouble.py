@@ -26,8 +26,7 @@ VICTIM = "node-2"
 @contextmanager
 def paused(cluster: DockerCluster) -> Iterator[None]:
     """A node whose processes stand still."""
-    container = cluster.container(VICTIM)
-    container.pause()
+    container = cluster.pause(VICTIM)
     try:
         yield
     finally:

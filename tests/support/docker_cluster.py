@@ -156,6 +156,21 @@ class DockerCluster:
         for container in [self.container(role) for role in roles]:
             container.kill()
 
+    def pause(self, role: str) -> Container:
+        """Hold a role's processes still. On a busy machine the engine may need several tries to catch them all."""
+        container = self.container(role)
+
+        def paused() -> bool:
+            try:
+                container.pause()
+            except APIError:
+                container.reload()
+                return bool(container.status == "paused")
+            return True
+
+        poll_for(f"{role} standing still", paused, seconds=_COME_BACK_SECONDS, every=0.5)
+        return container
+
     def start_again(self, *roles: str) -> None:
         """`docker start`, as an operator without `dfs` would, and wait until all nodes are live."""
         since = SystemClock().wall_ms()
