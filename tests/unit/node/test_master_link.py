@@ -171,7 +171,7 @@ def test_a_joined_node_needs_no_token(setup: Setup) -> None:
 
 
 def test_an_unreachable_master_is_waited_for(setup: Setup) -> None:
-    """Quick tries at first, then waits double up to three seconds, and the node registers as soon as the master is back."""
+    """Quick tries at first, then waits double up to three seconds; the node registers once the master is back."""
     setup.master.reachable = False
     waits = [setup.link.step() for _ in range(22)]
     assert waits == [0.2] * 16 + [0.4, 0.8, 1.6, 3.0, 3.0, 3.0]
