@@ -96,3 +96,50 @@ class Periodic:
                 log.exception("a periodic step failed")
             self._wake.wait(self._seconds)
             self._wake.clear()
+
+
+class SelfPaced:
+    """A thread whose step says in how many seconds the next one is due. A failing step is logged and tried again.
+
+    `begin` runs first, on the thread itself; `end` runs on the caller's, after the last step. `start` and `stop` from
+    the owner's thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], float],
+        *,
+        first_seconds: float,
+        again_seconds: float,
+        begin: Task = lambda: None,
+        end: Task = lambda: None,
+    ) -> None:
+        self._step = step
+        self._first_seconds = first_seconds
+        self._again_seconds = again_seconds
+        self._begin = begin
+        self._end = end
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first step comes after `first_seconds`."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the step under way; one that does not end in time is left behind."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_SECONDS)
+        self._end()
+
+    def _run(self) -> None:
+        self._begin()
+        seconds = self._first_seconds
+        while not self._stop.wait(seconds):
+            try:
+                seconds = self._step()
+            except Exception:  # one bad step must not end the watch
+                log.exception("a step of %s failed", self._thread.name)
+                seconds = self._again_seconds

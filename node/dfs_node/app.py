@@ -15,14 +15,14 @@ from dfs_node.get_chunk import ChunkReader
 from dfs_node.handlers import NodeHandlers, software
 from dfs_node.heartbeat import HeartbeatThread
 from dfs_node.identity import Claim, claim_volume, make_volume_directory
-from dfs_node.inventory import InventorySender, InventoryThread
+from dfs_node.inventory import InventorySender, inventory_thread
 from dfs_node.master_link import MasterLink, NodeCard
 from dfs_node.master_time import MasterTime
 from dfs_node.orders import OrderRunner
 from dfs_node.put_chunk import ChunkReceiver
 from dfs_node.receipts import Credentials
 from dfs_node.replicate import Replicator
-from dfs_node.scrub import Scrubber, ScrubFile, ScrubThread, UserTraffic
+from dfs_node.scrub import Scrubber, ScrubFile, UserTraffic, scrub_thread
 from dfs_node.slots import StreamSlots
 from dfs_node.volume_directory import hold_volume
 from dfs_runtime.clock import SystemClock
@@ -101,7 +101,7 @@ def run(config: NodeConfig, stop: StopSignal) -> None:
             inventory=inventory,
             instance=secrets.token_bytes(16),
         )
-        for thread in (ScrubThread(scrubber), InventoryThread(inventory), HeartbeatThread(link, stop.set, wake)):
+        for thread in (scrub_thread(scrubber), inventory_thread(inventory), HeartbeatThread(link, stop.set, wake)):
             parts.callback(thread.stop)
             thread.start()
         stop.wait()

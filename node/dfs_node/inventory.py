@@ -15,6 +15,7 @@ from dfs_node.identity import IdentityFile
 from dfs_node.master_time import MasterTime
 from dfs_node.volume import InventoryItem, Volume
 from dfs_runtime.clock import Clock
+from dfs_runtime.workers import SelfPaced
 from dfs_wire import messages as m
 from dfs_wire.channel import Channel, Dialer
 from dfs_wire.codec import encode_list
@@ -189,29 +190,6 @@ class _Closing:
         self._channel.close()
 
 
-class InventoryThread:
-    """Runs an `InventorySender` until stopped. `start` and `stop` from the owner's thread."""
-
-    def __init__(self, sender: InventorySender) -> None:
-        self._sender = sender
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="inventory", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End; an inventory under way is left behind, the next process sends one anyway."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(LOOK_SECONDS)
-
-    def _run(self) -> None:
-        seconds = LOOK_SECONDS
-        while not self._stop.wait(seconds):
-            try:
-                seconds = self._sender.step()
-            except Exception:  # whatever it is, the next inventory may do
-                log.exception("the inventory failed")
-                seconds = AGAIN_SECONDS
+def inventory_thread(sender: InventorySender) -> SelfPaced:
+    """Sends inventories until it is stopped; one under way is left behind, the next process sends one anyway."""
+    return SelfPaced("inventory", sender.step, first_seconds=LOOK_SECONDS, again_seconds=AGAIN_SECONDS)

@@ -22,6 +22,7 @@ from dfs_node.slots import StreamSlots
 from dfs_node.volume import Volume
 from dfs_runtime.clock import Clock
 from dfs_runtime.files import write_atomically
+from dfs_runtime.workers import SelfPaced
 from dfs_wire.messages import FindingKind, VolumeState
 
 FILE = "scrub"
@@ -229,32 +230,18 @@ class Scrubber:
         return False
 
 
-class ScrubThread:
-    """Runs a `Scrubber` until stopped. `start` and `stop` from the owner's thread."""
+def scrub_thread(scrubber: Scrubber) -> SelfPaced:
+    """Scrubs until it is stopped, behind everybody else, and keeps its place then."""
+    return SelfPaced(
+        "scrub",
+        scrubber.step,
+        first_seconds=LOOK_SECONDS / 5,
+        again_seconds=LOOK_SECONDS,
+        begin=_step_back,
+        end=scrubber.save,
+    )
 
-    def __init__(self, scrubber: Scrubber) -> None:
-        self._scrubber = scrubber
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="scrub", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the chunk under way, and keep the place."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(LOOK_SECONDS)
-        self._scrubber.save()
-
-    def _run(self) -> None:
-        with suppress(OSError):  # where threads have no priority of their own, the pace alone must do
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-        seconds = LOOK_SECONDS / 5
-        while not self._stop.wait(seconds):
-            try:
-                seconds = self._scrubber.step()
-            except Exception:  # one bad step must not end the watch over the bytes
-                log.exception("a step of the scrub failed")
-                seconds = LOOK_SECONDS
+def _step_back() -> None:
+    with suppress(OSError):  # where threads have no priority of their own, the pace alone must do
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

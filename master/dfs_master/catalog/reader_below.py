@@ -7,7 +7,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog import models
 from dfs_master.catalog.models import Version
-from dfs_master.catalog.reader_tree import CHILD, directory_entry, file_entry
+from dfs_master.catalog.reader_tree import CHILD, LISTED, directory_entry, file_entry
 from dfs_master.catalog.rows import EntryRow
 from dfs_master.catalog.statements import Row, Statement
 from dfs_wire.messages import Entry, EntryKind
@@ -16,18 +16,7 @@ from dfs_wire.messages import Entry, EntryKind
 _ROWS_AHEAD = 256
 
 BELOW = Statement(
-    select(
-        models.Entry.id,
-        models.Entry.name,
-        models.Entry.kind,
-        models.Entry.mode,
-        models.Entry.mtime_ns,
-        models.Entry.version_id,
-        Version.size,
-        Version.mtime_ns,
-        Version.mode,
-        Version.digest,
-    )
+    select(models.Entry.id, *LISTED)
     .outerjoin(Version, Version.id == models.Entry.version_id)
     .where(models.Entry.parent_id == bindparam("parent_id"), models.Entry.name > bindparam("after"))
     .order_by(models.Entry.name)

@@ -23,18 +23,20 @@ CHILD = Statement(
 VERSION = Statement(
     select(Version.size, Version.mtime_ns, Version.mode, Version.digest).where(Version.id == bindparam("id"))
 )
+#: What a listing tells of an entry and its version.
+LISTED = (
+    models.Entry.name,
+    models.Entry.kind,
+    models.Entry.mode,
+    models.Entry.mtime_ns,
+    models.Entry.version_id,
+    Version.size,
+    Version.mtime_ns,
+    Version.mode,
+    Version.digest,
+)
 PAGE = Statement(
-    select(
-        models.Entry.name,
-        models.Entry.kind,
-        models.Entry.mode,
-        models.Entry.mtime_ns,
-        models.Entry.version_id,
-        Version.size,
-        Version.mtime_ns,
-        Version.mode,
-        Version.digest,
-    )
+    select(*LISTED)
     .outerjoin(Version, Version.id == models.Entry.version_id)
     .where(models.Entry.parent_id == bindparam("parent_id"), models.Entry.name > bindparam("after"))
     .order_by(models.Entry.name)

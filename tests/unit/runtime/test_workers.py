@@ -11,7 +11,7 @@ import pytest
 from tests.support.polling import poll_for
 
 from dfs_runtime.lifecycle import StopSignal
-from dfs_runtime.workers import Periodic, QueueFullError, WorkerPool
+from dfs_runtime.workers import Periodic, QueueFullError, SelfPaced, WorkerPool
 
 
 def alive(prefix: str) -> list[str]:
@@ -142,3 +142,32 @@ def test_signals_end_in_good_order(number: signal.Signals) -> None:
         process.send_signal(number)
         assert process.stdout.read() == b"ended\n"
     assert process.returncode == 0
+
+
+def test_a_step_that_paces_itself_goes_on_after_a_failure() -> None:
+    """It begins on its own thread, comes again after an error, and is ended by its owner."""
+    told: list[str] = []
+    enough = threading.Event()
+
+    def step() -> float:
+        told.append("step")
+        if len(told) == 2:
+            raise RuntimeError("one bad step")
+        if len(told) > 3:
+            enough.set()
+        return 0.001
+
+    thread = SelfPaced(
+        "pace",
+        step,
+        first_seconds=0.001,
+        again_seconds=0.001,
+        begin=lambda: told.append(threading.current_thread().name),
+        end=lambda: told.append("end"),
+    )
+    thread.start()
+    assert enough.wait(10)
+    thread.stop()
+    assert told[0] == "pace"
+    assert told[-1] == "end"
+    assert set(told[1:-1]) == {"step"}
