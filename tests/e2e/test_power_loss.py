@@ -198,8 +198,7 @@ def power_off(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None
 def power_on(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None:
     """Mount the disks again, start the roles."""
     for disk in disks.values():
-        disk.release()
-        disk.mount()
+        disk.mount_again()
     since = SystemClock().wall_ms()
     for role in disks:
         cluster.container(role).start()

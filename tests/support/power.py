@@ -36,18 +36,25 @@ class PowerCutDisk:
         """Unmount it."""
         _run("umount", str(self.mountpoint))
 
-    def release(self) -> None:
-        """Unmount it as soon as nobody uses it. An engine lets go of a volume a moment after its container's end; until
-        then it has the file system mounted elsewhere, and would give the dead one to the next container.
-        """
-        poll_for(f"{self.mountpoint} being free", self._is_only_mount, seconds=60, every=0.1)
-        self.unmount()
+    def mount_again(self) -> None:
+        """Mount it anew after a cut, as soon as nobody holds the dead file system any more.
 
-    def _is_only_mount(self) -> bool:
-        """Whether its device is mounted here and nowhere else."""
-        mounts = [line.split() for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
-        (device,) = [each[0] for each in mounts if each[1] == str(self.mountpoint)]
-        return sum(each[0] == device for each in mounts) == 1
+        An engine lets go of a volume a moment after its container's end, and a container that starts just then holds
+        whatever is mounted for a moment: as long as anybody does, to mount means to get the dead one again.
+        """
+        poll_for(f"{self.mountpoint} being alive", self._try_to_revive, seconds=60, every=0.2)
+
+    def _try_to_revive(self) -> bool:
+        try:
+            if self.mountpoint.is_mount():
+                self.unmount()
+            self.mount()
+            probe = self.mountpoint / "probe"
+            probe.touch()
+            probe.unlink()
+        except (subprocess.CalledProcessError, OSError):
+            return False
+        return True
 
     def cut(self) -> None:
         """From this moment on nothing reaches the disk."""
