@@ -113,6 +113,10 @@ class MasterService:
         served = {*self._inline, *self._workers, *self._by_size, *self._by_length, *self._deferred} - {m.Hello}
         check_handlers(served, Server.MASTER, chunk_verbs=False)
 
+    def recall(self, kind: type[m.Header], request: bytes) -> bytes | None:
+        """The encoded reply to an encoded request, where the I/O thread remembers it. For that thread only."""
+        return self._cluster.entries.reply_to(request) if kind is m.Stat else None
+
     def serve(self, session: Session, request: m.Header, body: bytes, respond: Respond) -> None:
         """Answer now or later; an error raised here is the answer."""
         kind = type(request)

@@ -37,6 +37,9 @@ class MasterEndpoint:
         self._serve_waiting = serve_waiting
 
     def call(self, session: Session, request: Header, body: bytes) -> Answer[Any]:
+        known = self._service.recall(type(request), encode(request))
+        if known is not None:
+            return Answer(decode(known, BY_REQUEST[type(request)].reply))
         answers: list[Answer[Any] | BaseException] = []
         self._service.serve(session, request, body, answers.append)
         self._serve_waiting()

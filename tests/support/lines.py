@@ -66,6 +66,9 @@ class BrokenFile(io.BytesIO):
 class NoService:
     """No frames are expected."""
 
+    def recall(self, kind: type[Header], request: bytes) -> bytes | None:
+        return None
+
     def serve(self, session: Session, request: Header, body: bytes, respond: Respond) -> None:
         raise NotAllowedError("lines only")
 

@@ -4,6 +4,9 @@ The rule that keeps it right: **before** a transaction is committed, the committ
 afterwards that it is over. A name in between is not kept, and nothing that was kept outlives the first word. So
 whoever gets an answer to a change finds it in every look-up from then on, and a look-up that was overtaken by a
 change (news came while it read) is made again. Names that are not there are never kept.
+
+The reply to a `Stat` is kept as it was encoded, by the encoded request. It stands on the entries along its path, so it
+goes when the last of them goes, and all replies go with any directory and with the cluster's own policy.
 """
 
 from collections import deque
@@ -14,11 +17,12 @@ from typing import NamedTuple
 from dfs_master.catalog.reader import Reader
 from dfs_master.catalog.reader_tree import Found
 from dfs_master.catalog.staged_tree import SETTINGS_KEY, EntryKey
+from dfs_wire.codec import encode
 from dfs_wire.errors import NotFoundError
-from dfs_wire.messages import Entry, EntryKind, StatReply
+from dfs_wire.messages import Entry, EntryKind, Stat, StatReply
 from dfs_wire.paths import join_path, split_path
 
-#: About 8 MiB when full.
+#: About 16 MiB when full, replies included.
 ENTRIES_MAX = 16_384
 #: News that nobody listened to: beyond so many, everything is forgotten instead.
 _NEWS_MAX = 4_096
@@ -45,6 +49,9 @@ class EntryCache:
         self._entries_max = entries_max
         self._entries: dict[EntryKey, Found] = {}
         self._copies: int | None = None
+        #: Encoded requests and replies; and the request, by the last entry along its path.
+        self._replies: dict[bytes, bytes] = {}
+        self._asked: dict[EntryKey, bytes] = {}
         self._news: deque[_News] = deque()
         self._lost = False
         #: Names of the transaction under way; None: nobody knows which.
@@ -73,16 +80,24 @@ class EntryCache:
         while self._news:
             touched, begun = self._news.popleft()
             for key in touched & self._entries.keys():
-                del self._entries[key]
+                self._drop(key)
             if SETTINGS_KEY in touched:
                 self._copies = None
+                self._drop_replies()
             self._changing = touched if begun else frozenset()
         if self._lost:
             # The flag goes down before everything is dropped: what is lost from here on sets it again.
             self._lost = False
             self._entries.clear()
             self._copies = None
+            self._drop_replies()
             self._changing = None
+
+    def reply_to(self, request: bytes) -> bytes | None:
+        """The encoded reply to an encoded `Stat`, where it is known and nothing of it changes just now."""
+        if self._news or self._lost:
+            self.hear()
+        return self._replies.get(request)
 
     def stat(self, path: str) -> StatReply:
         """An entry with its policy.
@@ -100,7 +115,9 @@ class EntryCache:
                 continue
             if len(chain) <= len(names):
                 raise NotFoundError(f"{join_path(names)} does not exist")
-            return StatReply(entry=_entry(names, chain[-1]), copies_wanted=copies, policy_from=source)
+            reply = StatReply(entry=_entry(names, chain[-1]), copies_wanted=copies, policy_from=source)
+            self._keep_reply(chain, names, reply)
+            return reply
         entry, copies, source = self._reader().stat(path)
         return StatReply(entry=entry, copies_wanted=copies, policy_from=source)
 
@@ -151,8 +168,33 @@ class EntryCache:
     def _keep(self, key: EntryKey, found: Found) -> None:
         if len(self._entries) >= self._entries_max:
             for oldest in list(islice(self._entries, max(1, self._entries_max // 8))):
-                del self._entries[oldest]
+                self._drop(oldest)
         self._entries[key] = found
+
+    def _drop(self, key: EntryKey) -> None:
+        """Forget an entry, and each reply that stands on it."""
+        if self._entries.pop(key).version_id is None:
+            self._drop_replies()
+        elif (request := self._asked.pop(key, None)) is not None:
+            del self._replies[request]
+
+    def _drop_replies(self) -> None:
+        self._replies.clear()
+        self._asked.clear()
+
+    def _keep_reply(self, chain: Sequence[Found], names: Sequence[str], reply: StatReply) -> None:
+        """Keep a reply while all that it stands on is kept: only then will its end be heard of."""
+        if not reply.policy_from and self._copies is None:
+            return
+        key = _ROOT_KEY
+        for depth, found in enumerate(chain):
+            if depth:
+                key = (chain[depth - 1].id, names[depth - 1])
+            if self._entries.get(key) is not found:
+                return
+        request = encode(Stat(path=reply.entry.path))
+        self._asked[key] = request
+        self._replies[request] = encode(reply)
 
     def _policy(self, chain: Sequence[Found], names: Sequence[str]) -> tuple[int, str]:
         for depth in range(len(chain) - 1, -1, -1):

@@ -12,6 +12,7 @@ from tests.support.raw_peer import RawPeer, greeted_peer, request_bytes
 
 from dfs_runtime.clock import ManualClock
 from dfs_wire import messages as m
+from dfs_wire.codec import decode, encode
 from dfs_wire.errors import BadCredentialError, InternalError, NotFoundError, TooLargeError, UnavailableError
 from dfs_wire.event_connection import PENDING_MAX
 from dfs_wire.event_listener import FRAME_SECONDS, LINGER_SECONDS
@@ -21,6 +22,7 @@ from dfs_wire.sockets import SocketDialer
 from dfs_wire.transport import Transport
 
 PING = request_bytes(m.Ping())
+_ENTRY = m.Entry("/known", m.EntryKind.FILE, 1, 2, 3, 4, b"d" * 32)
 
 
 def require_service(address: str) -> None:
@@ -75,6 +77,23 @@ def test_pipelined_requests_are_all_answered() -> None:
         for byte in request_bytes(m.Ping(), 7):
             peer.send(bytes([byte]))
         assert peer.next_frame()[0].request == 7
+
+
+def test_what_the_service_remembers_is_answered_in_order_and_to_nobody_else() -> None:
+    """Among other requests, each with its own number; a stranger gets none of it, nor one with a body."""
+    request, reply = m.Stat(path="/known"), m.StatReply(entry=_ENTRY, copies_wanted=2)
+    with echo_master() as (address, service):
+        service.known[encode(request)] = encode(reply)
+        with greeted_peer(address, HELLO) as peer:
+            peer.send(PING, request_bytes(request, 7), request_bytes(request, 8), PING)
+            answers = [peer.next_frame() for _ in range(4)]
+            assert [head.request for head, *_ in answers][1:3] == [7, 8]
+            assert [decode(header, m.StatReply) for _, header, *_ in answers[1:3]] == [reply, reply]
+            peer.send(request_bytes(request, 9, b"body"))
+            assert peer.error().code == "protocol"
+        with RawPeer(address) as stranger:
+            stranger.send(request_bytes(request))
+            assert stranger.error().code == "not_allowed"
 
 
 def test_answers_from_other_threads() -> None:

@@ -30,7 +30,9 @@ from dfs_master.catalog.mutations.records import SetSetting
 from dfs_master.catalog.reader import Reader
 from dfs_master.catalog.reader_tree import Found
 from dfs_runtime.clock import ManualClock
+from dfs_wire.codec import decode, encode
 from dfs_wire.errors import DfsError, NotFoundError
+from dfs_wire.messages import Stat, StatReply
 
 PATHS = ["/", "/a", "/b", "/a/a", "/a/b", "/b/a", "/a/b/c", "/b/a/a", "/a/a/a"]
 
@@ -65,8 +67,13 @@ class Watched(NamedTuple):
     plain: Reader
 
     def told(self, path: str) -> object:
-        """What the cache says."""
-        return _said(lambda: self.cache.stat(path))
+        """What the cache says: by the reply that it kept, where it did, and by what it is made from."""
+        kept = self.cache.reply_to(encode(Stat(path=path)))
+        said = _said(lambda: self.cache.stat(path))
+        if kept is not None:
+            reply = decode(kept, StatReply)
+            assert (reply.entry, reply.copies_wanted, reply.policy_from) == said
+        return said
 
     def true(self, path: str) -> object:
         """What the database says."""
@@ -173,6 +180,26 @@ def test_what_was_looked_up_needs_no_statement(here: Watched) -> None:
     assert here.reading.looked_up == 6
 
 
+def test_replies_are_kept_as_they_were_encoded(here: Watched) -> None:
+    """Until the name changes, or anything above it; a neighbour's change lets them stand."""
+    one, two = (encode(Stat(path=path)) for path in ("/a/one", "/a/two"))
+    here.store.run(commit_files(file_commit("/a/one", "x")), commit_files(file_commit("/a/two", "y")))
+    assert here.cache.reply_to(one) is None
+    said = [here.told("/a/one"), here.told("/a/two")]
+    assert None not in (here.cache.reply_to(one), here.cache.reply_to(two))
+    here.store.run(commit_files(file_commit("/a/two", "z")), commit_files(file_commit("/a/new", "z")))
+    assert here.cache.reply_to(one) is not None
+    assert here.cache.reply_to(two) is None
+    assert here.told("/a/one") == said[0]
+    assert here.told("/a/two") == here.true("/a/two") != said[1]
+    for change in (set_policy("/a", 1), SetSetting("copies", "3"), rename("/a", "/b")):
+        here.told("/a/one")
+        assert here.cache.reply_to(one)
+        here.store.run(change)
+        assert here.cache.reply_to(one) is None
+        assert here.told("/a/one") == here.true("/a/one")
+
+
 def test_the_cluster_s_own_policy_may_change(here: Watched) -> None:
     """It is no entry, and yet a part of every answer."""
     here.store.run(commit_files(file_commit("/a", "x")))
@@ -199,6 +226,7 @@ def test_it_is_bounded(here: Watched) -> None:
     for path in islice(cycle(paths), 100):
         assert here.told(path) == here.true(path)
     assert len(here.cache._entries) <= 8
+    assert len(here.cache._replies) == len(here.cache._asked) <= 8
 
 
 def test_news_that_nobody_hears_do_not_pile_up(here: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
