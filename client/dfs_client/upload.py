@@ -13,6 +13,7 @@ from dfs_client.meter import Meter
 from dfs_client.pipeline import ChunkPipeline
 from dfs_client.source import LocalSource, read_some
 from dfs_client.types import Progress, Uploaded
+from dfs_client.upload_empty import upload_empty
 from dfs_client.upload_small import SMALL_BYTES_MAX, upload_small
 from dfs_wire.errors import AlreadyExistsError, DfsError, NotFoundError
 from dfs_wire.limits import STREAM_BLOCK_BYTES
@@ -128,10 +129,15 @@ def upload_file(engine: Engine, source: Path, path: str, *, clobber: bool, progr
             refuse_existing(engine, path)
         if 0 < local.size <= SMALL_BYTES_MAX:
             return upload_small(engine, local, path, expect=expectation(clobber), progress=progress)
-        job = UploadJob(engine, path, Meter(progress, path, local.size), clobber=clobber)
+        meter = Meter(progress, path, local.size)
+        if not local.regular:
+            return _store_stream(engine, path, meter, local.read_into, clobber=clobber)
+        if local.size == 0:
+            local.check_unchanged(0)
+            mode, mtime_ns, expect = local.mode, local.mtime_ns, expectation(clobber)
+            return upload_empty(engine.master, path, meter, mode=mode, mtime_ns=mtime_ns, expect=expect)
+        job = UploadJob(engine, path, meter, clobber=clobber)
         try:
-            if not local.regular:
-                return _store_stream(engine, job, local.read_into)
             for _, length in cuts(local.size):
                 if job.fill(local.read_into, length) < length:
                     break
@@ -145,18 +151,26 @@ def upload_stream(engine: Engine, stream: BinaryIO, path: str, *, clobber: bool,
     """Store what a file object gives until its end; see `Dfs.upload`."""
     if not clobber:
         refuse_existing(engine, path)
-    job = UploadJob(engine, path, Meter(progress, path, -1), clobber=clobber)
-    try:
-        return _store_stream(engine, job, partial(read_some, stream))
-    finally:
-        job.close()
+    meter = Meter(progress, path, -1)
+    return _store_stream(engine, path, meter, partial(read_some, stream), clobber=clobber)
 
 
-def _store_stream(engine: Engine, job: UploadJob, read_into: Callable[[memoryview], int]) -> Uploaded:
+def _store_stream(
+    engine: Engine, path: str, meter: Meter, read_into: Callable[[memoryview], int], *, clobber: bool
+) -> Uploaded:
     """What cannot be read twice: each chunk stays in memory until its receipts are here."""
     block = memoryview(bytearray(_FIRST_BLOCK_BYTES))
-    while count := read_into(block):
-        job.write(block[:count])
-        if count == len(block) < STREAM_BLOCK_BYTES:
-            block = memoryview(bytearray(STREAM_BLOCK_BYTES))
-    return job.commit(mode=STREAM_MODE, mtime_ns=engine.clock.wall_ms() * 1_000_000)
+    count = read_into(block)
+    if not count:
+        mtime_ns, expect = engine.clock.wall_ms() * 1_000_000, expectation(clobber)
+        return upload_empty(engine.master, path, meter, mode=STREAM_MODE, mtime_ns=mtime_ns, expect=expect)
+    job = UploadJob(engine, path, meter, clobber=clobber)
+    try:
+        while count:
+            job.write(block[:count])
+            if count == len(block) < STREAM_BLOCK_BYTES:
+                block = memoryview(bytearray(STREAM_BLOCK_BYTES))
+            count = read_into(block)
+        return job.commit(mode=STREAM_MODE, mtime_ns=engine.clock.wall_ms() * 1_000_000)
+    finally:
+        job.close()

@@ -70,6 +70,21 @@ def test_content_and_digest_are_exact_at_every_boundary(
     assert len(cluster.versions[done.version].extents) == -(-size // CHUNK_BYTES_DEFAULT)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_empty_file_is_one_commit_and_nothing_else(
+    cluster: FakeCluster, dfs: Dfs, tmp_path: Path, streamed: bool
+) -> None:
+    """No plan, no node, no journal; and its errors and events are those of any other file."""
+    events: list[ProgressEvent] = []
+    source = io.BytesIO() if streamed else file_with(tmp_path, b"")
+    dfs.upload(source, "/a/file", progress=events.append)
+    assert [(address, type(request)) for address, request in cluster.requests] == [(MASTER, Commit)]
+    assert [event.kind for event in events] == ["start", "done"]
+    assert not (tmp_path / "receipts").exists()
+    with pytest.raises(WrongKindError):
+        dfs.upload(source, "/a")
+
+
 def test_each_chunk_goes_to_as_many_nodes_as_wanted_and_once_over_the_first_link(
     cluster: FakeCluster, dfs: Dfs, tmp_path: Path
 ) -> None:
