@@ -2,6 +2,7 @@
 
 import selectors
 import socket
+import threading
 from collections import deque
 
 from dfs_wire.limits import UNSENT_REPLY_BYTES_MAX
@@ -18,7 +19,7 @@ _READ = selectors.EVENT_READ
 
 
 class EventConnection:
-    """Touched by the I/O thread only."""
+    """Touched by the I/O thread only, except for `send_whole`."""
 
     def __init__(self, connected: socket.socket, peer: str, now: float) -> None:
         self.socket = connected
@@ -43,6 +44,8 @@ class EventConnection:
         #: Answers are collected: they go out together, when what was read is served.
         self.collecting = False
         self._unsent: deque[bytes | memoryview] = deque()
+        #: Held for each call of the socket that sends or closes: never for longer, since none of them waits.
+        self._sending = threading.Lock()
 
     def may_take_more(self) -> bool:
         """Whether another request may be begun."""
@@ -60,8 +63,32 @@ class EventConnection:
 
     def queue(self, data: bytes) -> None:
         """Add a reply to what is to be sent."""
-        self._unsent.append(data)
-        self.unsent_bytes += len(data)
+        with self._sending:
+            self._unsent.append(data)
+            self.unsent_bytes += len(data)
+
+    def send_whole(self, data: bytes) -> bool:
+        """Send a reply at once, from any thread; False, and nothing is sent, where it must wait its turn.
+
+        What the socket does not take of it is queued.
+        """
+        with self._sending:
+            if self.closed or self.closing or self._unsent:
+                return False
+            try:
+                sent = self.socket.send(data)
+            except OSError:  # full, or the peer is gone: the I/O thread will see which
+                return False
+            if sent < len(data):
+                self.unsent_bytes += len(data) - sent
+                self._unsent.append(memoryview(data)[sent:])
+            return True
+
+    def close(self) -> None:
+        """Close the socket; nobody sends on it any more, not even on a number that is given out anew."""
+        with self._sending:
+            self.closed = True
+            self.socket.close()
 
     def send_some(self) -> None:
         """Send what the socket takes now.
@@ -69,6 +96,10 @@ class EventConnection:
         Raises:
             OSError: the peer is gone.
         """
+        with self._sending:
+            self._send_queued()
+
+    def _send_queued(self) -> None:
         unsent = self._unsent
         if len(unsent) > 1 and self.unsent_bytes <= _JOINED_BYTES_MAX:
             joined = b"".join(unsent)

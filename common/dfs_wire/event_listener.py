@@ -97,6 +97,8 @@ class EventListener:
         self._woken = False
         #: Answers from other threads: to whom, and the frame.
         self._answers: deque[tuple[EventConnection, bytes]] = deque()
+        #: Connections that other threads answered themselves: the I/O thread counts that in its next turn.
+        self._answered_elsewhere: deque[EventConnection] = deque()
         self._scratch = memoryview(bytearray(READ_BYTES))
         self._now = clock.monotonic()
         self._ident = 0
@@ -157,6 +159,8 @@ class EventListener:
         while not self._stopping.is_set():
             ready = self._selector.select(0 if self._completed or self._answers else _SWEEP_SECONDS)
             self._now = self._clock.monotonic()
+            while self._answered_elsewhere:
+                self._answered_elsewhere.popleft().pending -= 1
             for key, events in ready:
                 self._handle_safely(key.data, events)
             # What is added meanwhile waits for the next round: nobody's requests keep the others from being read.
@@ -335,7 +339,11 @@ class EventListener:
             connection.parser.greeted(HEADER_BYTES_MAX)
 
     def _responder(self, connection: EventConnection, verb: int, request: int) -> Respond:
-        """A function that answers one request: at once on the I/O thread, else by handing the bytes to it."""
+        """A function that answers one request, from any thread.
+
+        The only answer that a connection waits for is sent by the thread that has it: to hand it to the I/O thread
+        costs two more changes of thread. Several go together.
+        """
 
         def respond(answer: "Answer[Any] | BaseException") -> None:
             if isinstance(answer, BaseException):
@@ -346,6 +354,10 @@ class EventListener:
                 data = encode_frame(Kind.REPLY, verb, request, encode(answer.header), answer.body)
             if threading.get_ident() == self._ident:
                 self._answered(connection, data)
+            elif connection.pending == 1 and connection.send_whole(data):
+                self._answered_elsewhere.append(connection)
+                if connection.unsent_bytes:
+                    self.call_soon(partial(self._flush, connection))
             else:
                 self._answers.append((connection, data))
                 self._wake()
@@ -405,8 +417,7 @@ class EventListener:
         if connection.closed:
             return
         self._forget(connection)
-        connection.closed = True
-        connection.socket.close()
+        connection.close()
         for callback in connection.session.on_close:
             self._guarded(callback)
 

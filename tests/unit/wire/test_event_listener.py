@@ -109,6 +109,41 @@ def test_answers_from_other_threads() -> None:
         assert peer.next_frame()[0].request == 1
 
 
+def test_the_only_answer_needs_no_turn_of_the_io_thread() -> None:
+    """While the I/O thread is held up by somebody else, another thread's answer arrives; then all goes on."""
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold_up() -> None:
+        held.set()
+        go_on.wait(30)
+
+    with echo_master() as (address, service), greeted_peer(address, HELLO) as peer:
+        with greeted_peer(address, HELLO):
+            service.sessions[-1].on_close.append(hold_up)
+            peer.send(request_bytes(m.Plan(path="/"), 7))
+            poll_for("the plan waits", lambda: service.plans, seconds=10)
+        try:
+            assert held.wait(10)
+            service.answer_plans()
+            assert peer.next_frame()[0].request == 7
+        finally:
+            go_on.set()
+        for number in range(8, 8 + 2 * PENDING_MAX):
+            peer.send(request_bytes(m.Commit(request_id=b"r" * 16), number, b"body"))
+            assert peer.next_frame()[0].request == number
+
+
+def test_an_answer_from_another_thread_that_is_taken_in_parts() -> None:
+    """What the socket does not take at once follows, whole and in order."""
+    body = os.urandom(LIST_BODY_BYTES_MAX)
+    with echo_master() as (address, _), greeted_peer(address, HELLO, receive_buffer=65_536) as peer:
+        peer.send(request_bytes(m.Commit(request_id=b"r" * 16), 3, body))
+        head, _, echoed = peer.next_frame()
+        assert (head.request, echoed == body) == (3, True)
+        peer.send(PING)
+        assert peer.next_frame()[0].kind is Kind.REPLY
+
+
 def test_more_pipelined_requests_than_may_be_under_way() -> None:
     """What waits behind the limit is served when answers made room, without another byte from the peer."""
     count = 3 * PENDING_MAX
