@@ -10,7 +10,7 @@ goes when the last of them goes, and all replies go with any directory and with 
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -35,10 +35,14 @@ _DIRECTORY = EntryKind.DIRECTORY
 
 
 class _News(NamedTuple):
-    """The names of a transaction: about to change (`begun`), or as they are now."""
+    """The names of a transaction: about to change (`begun`), or as they are now, `written` being what some of them are.
+
+    A file that was just written is the likeliest to be asked for.
+    """
 
     touched: frozenset[EntryKey]
     begun: bool
+    written: Mapping[EntryKey, Found] = {}
 
 
 class EntryCache:
@@ -63,9 +67,9 @@ class EntryCache:
         """These names are about to change."""
         self._tell(_News(touched, begun=True))
 
-    def end(self, touched: frozenset[EntryKey]) -> None:
+    def end(self, touched: frozenset[EntryKey], written: Mapping[EntryKey, Found]) -> None:
         """They have changed, or not; nothing else is under way."""
-        self._tell(_News(touched, begun=False))
+        self._tell(_News(touched, begun=False, written=written))
 
     def _tell(self, news: _News) -> None:
         if len(self._news) >= _NEWS_MAX:
@@ -78,13 +82,15 @@ class EntryCache:
     def hear(self) -> None:
         """Forget what changed. Called now and then where nothing is looked up, or the news pile up."""
         while self._news:
-            touched, begun = self._news.popleft()
+            touched, begun, written = self._news.popleft()
             for key in touched & self._entries.keys():
                 self._drop(key)
             if SETTINGS_KEY in touched:
                 self._copies = None
                 self._drop_replies()
             self._changing = touched if begun else frozenset()
+            for key, found in written.items():
+                self._keep(key, found)
         if self._lost:
             # The flag goes down before everything is dropped: what is lost from here on sets it again.
             self._lost = False

@@ -11,6 +11,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from dfs_master.catalog.ids import Counters, IdBlocks
 from dfs_master.catalog.mutations.base import Context, Mutation, NodeStanding
 from dfs_master.catalog.prefetch import prefetch
+from dfs_master.catalog.reader_tree import Found
 from dfs_master.catalog.requests import apply_once
 from dfs_master.catalog.sqlite import BEGIN_WRITE, DRIVER_ERROR, is_busy, is_full, is_storage_failure
 from dfs_master.catalog.staged_tree import SETTINGS_KEY, EntryKey
@@ -26,6 +27,11 @@ Outcome = Any
 Nodes = Callable[[], Mapping[int, NodeStanding]]
 #: Called with the name of a step; a test ends the process or the disk there.
 Points = Callable[[str], None]
+
+
+#: Files of one transaction that the watch is told of: more would hold up the thread that hears of them.
+_WRITTEN_MAX = 64
+_NOTHING: Mapping[EntryKey, Found] = {}
 
 
 class EpochLostError(UnavailableError):
@@ -51,8 +57,8 @@ class Watch(Protocol):
         """These names are about to change."""
         ...
 
-    def end(self, touched: frozenset[EntryKey]) -> None:
-        """They have changed, or they have not; nothing is under way."""
+    def end(self, touched: frozenset[EntryKey], written: Mapping[EntryKey, Found]) -> None:
+        """They have changed, or they have not; nothing is under way. What some of them stand for now is `written`."""
         ...
 
 
@@ -62,7 +68,7 @@ class _Nobody:
     def begin(self, touched: frozenset[EntryKey]) -> None:
         pass
 
-    def end(self, touched: frozenset[EntryKey]) -> None:
+    def end(self, touched: frozenset[EntryKey], written: Mapping[EntryKey, Found]) -> None:
         pass
 
 
@@ -153,11 +159,15 @@ class GroupWriter:
 
     def _commit(self) -> Committed:
         touched = frozenset(self._touched)
+        new = self._staging.written_files() if len(touched) <= _WRITTEN_MAX else _NOTHING
+        written = _NOTHING
         self._watch.begin(touched)
         try:
-            return self._commit_watched()
+            committed = self._commit_watched()
+            written = new
         finally:
-            self._watch.end(touched)
+            self._watch.end(touched, written)
+        return committed
 
     def _commit_watched(self) -> Committed:
         try:

@@ -72,6 +72,10 @@ class StagedContent:
         self._versions.put(version.id, version)
         self._extents.put(version.id, extents)
 
+    def new_version(self, version_id: int) -> VersionRow | None:
+        """A version that the group made or changed."""
+        return self._versions.get(version_id)
+
     def remove_version(self, version_id: int, removed_at: int) -> None:
         """A content that is no longer the current one; its grace begins. The first time given stays."""
         self._removals.put(version_id, removed_at)

@@ -1,6 +1,6 @@
 """Entries as a group of mutations sees them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -109,6 +109,10 @@ class StagedTree:
         touched = tuple(self._touched)
         self._touched.clear()
         return touched
+
+    def changed(self) -> Iterator[EntryRow]:
+        """The entries that the group made or changed, as they are now."""
+        return (row for _, row in self._rows.items())
 
     def flush(self) -> None:
         """Write the changes: names are freed before they are taken, parents come before what lies in them.

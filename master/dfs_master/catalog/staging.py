@@ -13,6 +13,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from dfs_master.catalog.ids import IdBlocks
 from dfs_master.catalog.models import Node, PolicyChange, Request, Setting
 from dfs_master.catalog.overlay import Journal, K, Overlay
+from dfs_master.catalog.reader_tree import Found
 from dfs_master.catalog.rows import (
     CREDENTIALS,
     EVENTS,
@@ -30,7 +31,7 @@ from dfs_master.catalog.rows import (
     TableWriter,
 )
 from dfs_master.catalog.staged_content import StagedContent
-from dfs_master.catalog.staged_tree import StagedTree
+from dfs_master.catalog.staged_tree import EntryKey, StagedTree
 from dfs_master.catalog.statements import Batch, Statement
 
 _NODES = Node.__table__
@@ -102,6 +103,16 @@ class Staging:
         _flush(self._credentials, CREDENTIALS, cursor)
         _flush(self._events, EVENTS, cursor)
         _flush(self._requests, REQUESTS, cursor)
+
+    def written_files(self) -> dict[EntryKey, Found]:
+        """Files that got a new content since `clear`, as whoever looks them up finds them once that is committed."""
+        files: dict[EntryKey, Found] = {}
+        for row in self.tree.changed():
+            version = None if row.version_id is None else self.content.new_version(row.version_id)
+            if version is not None:
+                found = Found(row.id, version.id, None, version.size, version.mtime_ns, version.mode, version.digest)
+                files[row.parent_id or 0, row.name] = found
+        return files
 
     def clear(self) -> None:
         """Forget everything that was read and staged: the transaction is over."""

@@ -167,17 +167,40 @@ def test_a_look_up_that_is_overtaken_tells_of_one_moment(
 
 
 def test_what_was_looked_up_needs_no_statement(here: Watched) -> None:
-    """The second look costs nothing, its neighbour one statement, and a change of the one name one again."""
-    here.store.run(commit_files(file_commit("/a/b/one", "x")), commit_files(file_commit("/a/b/two", "y")))
+    """The second look costs nothing, its neighbour one statement, and a change of the one name none but its own."""
+    here.store.run(make_directories("/a/b/one", "/a/b/two"))
     here.cache.stat("/a/b/one")
     assert here.reading.looked_up == 4
     here.cache.stat("/a/b/one")
     assert here.reading.looked_up == 4
     here.cache.stat("/a/b/two")
     assert here.reading.looked_up == 5
-    here.store.run(commit_files(file_commit("/a/b/one", "z")))
+    here.store.run(set_policy("/a/b/one", 1))
     assert here.told("/a/b/one") == here.true("/a/b/one")
     assert here.reading.looked_up == 6
+
+
+def test_a_file_that_was_just_written_needs_no_statement(here: Watched) -> None:
+    """New, or with another content; one whose request was refused, or which is gone again, is not there."""
+    here.store.run(make_directories("/a"))
+    here.cache.stat("/a")
+    assert here.reading.looked_up == 2
+    here.store.run(commit_files(file_commit("/a/one", "x")), commit_files(file_commit("/a/two", "y")))
+    here.store.run(commit_files(file_commit("/a/two", "z")), commit_files(file_commit("/a", "refused")))
+    assert here.told("/a/one") == here.true("/a/one")
+    assert here.told("/a/two") == here.true("/a/two")
+    assert here.told("/a") == here.true("/a")
+    assert here.reading.looked_up == 2
+    here.store.run(commit_files(file_commit("/a/three", "x")), remove("/a/three"), rename("/a/one", "/a/four"))
+    for path in ("/a/one", "/a/two", "/a/three", "/a/four"):
+        assert here.told(path) == here.true(path)
+
+
+def test_a_large_transaction_is_not_remembered(here: Watched) -> None:
+    """Whoever hears of it must not be held up by thousands of names."""
+    here.store.run(commit_files(*(file_commit(f"/{n}", "x") for n in range(65))))
+    here.cache.stat("/64")
+    assert here.reading.looked_up == 2
 
 
 def test_replies_are_kept_as_they_were_encoded(here: Watched) -> None:
