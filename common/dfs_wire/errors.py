@@ -15,6 +15,7 @@
     │   ├── BusyError              busy               5   retryable
     │   ├── TooFewNodesError       too_few_nodes      5   retryable
     │   ├── ChunksMissingError     chunks_missing     5   retryable
+    │   ├── RolledBackError        rolled_back        1
     │   └── ReadOnlyError          read_only          5
     ├── NoSpaceError               no_space           5
     ├── NotAllowedError            not_allowed        6
@@ -150,6 +151,14 @@ class ReadOnlyError(UnavailableError):
     """The master refuses every change, and says why."""
 
     code = "read_only"
+    retryable = False
+
+
+class RolledBackError(UnavailableError):
+    """What was begun did not come up and was taken back: nothing changed."""
+
+    code = "rolled_back"
+    exit_code = 1
     retryable = False
 
 

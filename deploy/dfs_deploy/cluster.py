@@ -26,7 +26,7 @@ from dfs_deploy.run import Run, Surroundings, undo_quietly
 from dfs_deploy.spec import ClusterSpec, check_name
 from dfs_deploy.upgrade import RollingUpgrade
 from dfs_deploy.upgrade_plan import roles_to_upgrade
-from dfs_wire.errors import ConflictError, NotFoundError, UnavailableError, UsageError
+from dfs_wire.errors import ConflictError, NotFoundError, RolledBackError, UnavailableError, UsageError
 
 #: Somebody else may take a port between our look and our start: then a new cluster tries other ones.
 PORT_ATTEMPTS = 3
@@ -74,7 +74,7 @@ class Operator:
         Raises:
             UsageError: the request contradicts itself or the cluster.
             ConflictError: the port, the directory or the profile's name is taken.
-            UnavailableError: a role did not come up; what this call made is removed again.
+            RolledBackError: a role did not come up; what this call made is removed again.
             UsageError: the master refused a setting; the cluster runs without it.
         """
         check_name(request.name)
@@ -216,9 +216,11 @@ class Operator:
                 run.carry_out(step for step in steps if isinstance(step, SaveSpec))
             run.carry_out(step for step in steps if not isinstance(step, SaveSpec))
             self._around.profiles.choose(wanted.name)
-        except BaseException:
+        except BaseException as error:
             if run is not None:
                 undo_quietly(run, existing, self._around.progress)
+                if isinstance(error, UnavailableError):
+                    raise RolledBackError(error.message) from error
             raise
         return Change(run.spec, steps)
 

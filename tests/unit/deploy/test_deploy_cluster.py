@@ -11,6 +11,7 @@ from dfs_wire.errors import (
     ConflictError,
     CorruptError,
     NotFoundError,
+    RolledBackError,
     TimedOutError,
     UnavailableError,
     UsageError,
@@ -57,7 +58,7 @@ def test_dead_roles_are_started_over_their_data(bench: Bench) -> None:
 def test_a_new_cluster_that_cannot_start_leaves_nothing(bench: Bench, broken: str) -> None:
     """No process, no directory, no profile; the error names the role and its last words."""
     bench.engine.broken.add(broken)
-    with pytest.raises(UnavailableError, match=f"{broken} .*it fell over"):
+    with pytest.raises(RolledBackError, match=f"{broken} .*it fell over"):
         bench.operator.deploy(DEMO)
     assert bench.engine.running == set()
     assert bench.store.names() == []
@@ -69,7 +70,7 @@ def test_a_new_cluster_that_cannot_start_leaves_nothing(bench: Bench, broken: st
 def test_a_node_that_never_gets_live_ends_the_wait(bench: Bench) -> None:
     """A deadline, not for ever; and then the way back."""
     bench.health.deaf.add("node-2")
-    with pytest.raises(TimedOutError, match="node-2"):
+    with pytest.raises(RolledBackError, match="node-2"):
         bench.operator.deploy(DEMO)
     assert bench.store.names() == []
 
