@@ -98,7 +98,7 @@ FIELDS: dict[str, str] = {
     "mtime_ns": "modification time, nanoseconds since 1970",
     "mode": "permission bits (`& 0o7777`)",
     "extents": "the content in order; none for an empty file",
-    "request_id": "16 random bytes, the client's name for this one request",
+    "request_id": "16 bytes, the client's name for this one request: 6 of its time, big-endian, the rest random",
     "files": "1 to 1,000 versions",
     "CommitBody.receipts": "receipts for the chunks that are not known to be stored; each must be good",
     "Outcome.version": "id of the new version; 0 for a directory or an error",

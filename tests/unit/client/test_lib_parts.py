@@ -2,6 +2,7 @@
 
 import errno
 import io
+import random
 import subprocess
 import sys
 import threading
@@ -17,6 +18,8 @@ from dfs_client.buffers import BufferPool
 from dfs_client.chunking import chunk_bytes_for, cuts, stream_chunk_bytes
 from dfs_client.executors import SerialExecutor, ThreadExecutor
 from dfs_client.local_files import mapping_os_errors
+from dfs_client.master import MasterClient
+from dfs_runtime.clock import ManualClock
 from dfs_wire.errors import (
     AlreadyExistsError,
     BadCredentialError,
@@ -36,8 +39,10 @@ from dfs_wire.limits import (
     EXTENTS_SOFT_MAX,
     GIB,
     MIB,
+    REQUEST_ID_BYTES,
 )
-from dfs_wire.messages import DirectorySpec, EntryKind, List, MakeDirectories, Role, Stat, StatMany
+from dfs_wire.messages import DirectorySpec, EntryKind, Hello, List, MakeDirectories, Role, Stat, StatMany
+from dfs_wire.pool import ChannelPool
 
 
 class TestChunking:
@@ -291,6 +296,20 @@ def test_errors_of_the_system_keep_their_kind_and_name_the_file(number: int, kin
     """Also where the system does not name it."""
     with pytest.raises(kind, match="/the/file"), mapping_os_errors("/the/file"):
         raise OSError(number, "text")
+
+
+def test_request_ids_of_one_moment_lie_together_and_yet_differ() -> None:
+    """The time in front keeps the master's pages few; a clock before 1970 still gives ids."""
+    clock = ManualClock()
+    pool = ChannelPool(FakeCluster(), lambda _: Hello(role=Role.CLIENT))  # type: ignore[arg-type]
+    master = MasterClient(MASTER, pool, clock, random.Random(1))
+    same = [master.request_id() for _ in range(200)]
+    assert len(set(same)) == 200
+    assert {len(each) for each in same} == {REQUEST_ID_BYTES}
+    clock.advance(0.002)
+    assert master.request_id() > max(same)
+    clock = ManualClock(wall_ms=-5)
+    assert len(MasterClient(MASTER, pool, clock, random.Random(1)).request_id()) == REQUEST_ID_BYTES
 
 
 def test_listing_needs_no_hashing() -> None:

@@ -111,7 +111,7 @@ class ClientMutation(Mutation[T]):
 
     __slots__ = ()
 
-    #: `REQUEST_ID_BYTES` random bytes.
+    #: `REQUEST_ID_BYTES` bytes that no other request has.
     request_id: bytes
     #: What a stored outcome is decoded to.
     reply_type: ClassVar[object] = None
@@ -140,5 +140,5 @@ def require_request_id(request_id: bytes) -> bytes:
         UsageError: it has not.
     """
     if len(request_id) != REQUEST_ID_BYTES:
-        raise UsageError(f"a request id has {REQUEST_ID_BYTES} random bytes, not {len(request_id)}")
+        raise UsageError(f"a request id has {REQUEST_ID_BYTES} bytes, not {len(request_id)}")
     return request_id

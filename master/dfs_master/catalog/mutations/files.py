@@ -40,7 +40,10 @@ class CommitFiles(ClientMutation[list[Outcome]]):
 
     def row_count(self) -> int:
         """Entry and version of each file, extent and chunk of each slice, a replica for each receipt."""
-        return 1 + len(self.receipts) + sum(2 + 2 * len(file.extents) for file in self.files)
+        rows = 1 + len(self.receipts) + 2 * len(self.files)
+        for file in self.files:
+            rows += 2 * len(file.extents)
+        return rows
 
     def is_worth_remembering(self, reply: list[Outcome]) -> bool:
         """Unless all were refused."""
@@ -94,6 +97,8 @@ def _point_entry(context: Context, place: Place, entry_id: int, version_id: int)
 
 def _stage_chunks(context: Context, file: FileCommit, evidence: Evidence, copies: int) -> dict[bytes, ChunkRow]:
     """Every chunk of a file with its copies, or none of them."""
+    if not file.extents:
+        return {}
     if len(file.extents) == 1:
         (extent,) = file.extents
         row = evidence.settled(context, extent.digest, extent.chunk_size, copies)
@@ -137,7 +142,7 @@ def _check_shape(file: FileCommit) -> None:
         _check_extent(file.path, extent)
         if sizes.setdefault(extent.digest, extent.chunk_size) != extent.chunk_size:
             raise UsageError(f"{file.path} names one chunk with two sizes: {extent.digest.hex()}")
-    total = sum(extent.length for extent in file.extents)
+    total = sum([extent.length for extent in file.extents])
     if total != file.size:
         raise UsageError(f"the extents of {file.path} hold {total} bytes, not {file.size}")
 

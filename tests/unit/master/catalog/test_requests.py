@@ -96,7 +96,7 @@ def test_a_request_id_names_one_request(store: Store) -> None:
 def test_a_malformed_request_id_is_refused(store: Store, request_id: bytes) -> None:
     """No client mutation goes without."""
     store.commit("/f")
-    with pytest.raises(UsageError, match="16 random bytes"):
+    with pytest.raises(UsageError, match="16 bytes"):
         store.do(Remove(request_id, "/f"))
 
 
