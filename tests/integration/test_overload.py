@@ -35,6 +35,10 @@ class _Master:
         self.seen: Counter[str] = Counter()
         self.threads: set[str] = set()
 
+    def recall(self, _kind: type[m.Header], _request: bytes) -> bytes | None:
+        """Nothing is remembered here."""
+        return None
+
     def serve(self, _session: Session, request: m.Header, body: bytes, respond: Respond) -> None:
         """On the I/O thread."""
         self.threads |= {thread.name for thread in threading.enumerate() if not thread.name.startswith("client")}
