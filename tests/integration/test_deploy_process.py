@@ -61,7 +61,8 @@ def test_a_deployed_cluster_is_what_the_documents_say(shared_cluster: ProcessClu
     assert isinstance(master["epoch"], int)
     assert [node["name"] for node in nodes] == ["node-1", "node-2", "node-3"]
     assert {node["state"] for node in nodes} == {"live"}
-    assert set(nodes[0]) == {"id", "name", "address", "state", "capacity_bytes", "used_bytes", "last_seen_at"}
+    sizes, times = {"capacity_bytes", "used_bytes"}, {"last_seen_at", "scrubbed_at", "scrub_percent"}
+    assert set(nodes[0]) == {"id", "name", "address", "state"} | sizes | times
 
     listed = [json.loads(line) for line in shared_cluster.dfs("list", "--json").stdout.splitlines()]
     assert [(row["name"], row["engine"], row["nodes"], row["state"], row["master"]) for row in listed] == [
