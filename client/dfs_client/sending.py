@@ -20,12 +20,13 @@ from dfs_wire.errors import (
     ConnectFailedError,
     DfsError,
     InterruptedByUserError,
+    NoSpaceError,
     TimedOutError,
     TooFewNodesError,
     UnavailableError,
     error_from_wire,
 )
-from dfs_wire.limits import SUSPECT_SECONDS
+from dfs_wire.limits import HEARTBEAT_SECONDS, SUSPECT_SECONDS
 from dfs_wire.messages import ChunkWanted, HopFailure, Receipt, WriteTicket
 from dfs_wire.tickets import KEY_BYTES
 
@@ -37,6 +38,8 @@ SEND_TRIES_MAX = 6
 BUSY_SECONDS = 60.0
 #: After that long the master itself knows whether a node lives.
 AVOID_SECONDS = SUSPECT_SECONDS
+#: A node tells the master that it is full, or has room again, with its next heartbeat.
+FULL_SECONDS = HEARTBEAT_SECONDS
 
 #: A hop that answers so is not broken: another placement would not help more than another try.
 _NOT_THE_NODES_FAULT = frozenset({BusyError.code, BadTicketError.code})
@@ -63,10 +66,10 @@ class Troubles:
         self._lock = threading.Lock()
         self._until: dict[int, float] = {}
 
-    def add(self, node_id: int) -> None:
-        """Avoid this node for `AVOID_SECONDS`."""
+    def add(self, node_id: int, seconds: float = AVOID_SECONDS) -> None:
+        """Avoid this node for a while."""
         with self._lock:
-            self._until[node_id] = self._clock.monotonic() + AVOID_SECONDS
+            self._until[node_id] = self._clock.monotonic() + seconds
 
     def nodes(self) -> list[int]:
         """The nodes to avoid now, by id."""
@@ -107,7 +110,7 @@ class ChunkSender:
             # Receipts of an earlier run that this cluster does not take (any more): do without.
             ledger.drop(digests)
             answers = self._master.plan(path, chunks, (), avoided)
-        except TooFewNodesError:
+        except (TooFewNodesError, NoSpaceError):
             if not avoided:
                 raise
             self._troubles.forget()
@@ -219,7 +222,7 @@ class ChunkSender:
         forgiven = isinstance(error, ConnectFailedError) and node_id not in failed
         failed.append(node_id)
         if not forgiven and error.code not in _NOT_THE_NODES_FAULT:
-            self._troubles.add(node_id)
+            self._troubles.add(node_id, FULL_SECONDS if error.code == NoSpaceError.code else AVOID_SECONDS)
 
 
 def _not_stored(path: str, error: DfsError) -> DfsError:
