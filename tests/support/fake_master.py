@@ -66,6 +66,7 @@ class FakeMaster:
     wrong_hints: set[bytes] = field(default_factory=set)
     policies: dict[str, int] = field(default_factory=dict)
     reports: list[m.ReportCopy] = field(default_factory=list)
+    plan_bodies: list[m.PlanBody] = field(default_factory=list)
     outcomes: dict[bytes, list[m.Outcome]] = field(default_factory=dict)
     ahead_bytes_max: int = 1 << 20
     _nonces: int = 0
@@ -116,6 +117,7 @@ class FakeMaster:
 
     def _plan(self, request: m.Plan, body: bytes) -> Answer[m.PlanReply]:
         plan = decode(body, m.PlanBody)
+        self.plan_bodies.append(plan)
         copies = self.copies_for(request.path)
         answers = []
         for chunk in plan.chunks:

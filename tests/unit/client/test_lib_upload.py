@@ -152,6 +152,22 @@ def test_a_failed_second_hop_keeps_the_first_receipt(cluster: FakeCluster, dfs: 
     assert [len(request.ticket.hops) for request in cluster.sent(PutChunk)] == [2, 1]
 
 
+@pytest.mark.parametrize(("error", "seconds"), [(NoSpaceError("full"), 3), (InternalError("?"), 15)])
+def test_a_node_is_left_out_until_the_master_knows_better(
+    cluster: FakeCluster, dfs: Dfs, tmp_path: Path, error: DfsError, seconds: float
+) -> None:
+    """A full one until its next heartbeat; one that broke until its silence would have told."""
+    cluster.fail(PutChunk, error, times=1, address="node-2:1")
+    dfs.upload(file_with(tmp_path, random_bytes(100)), "/first")
+    plans = len(cluster.sent(Plan))
+    cluster.clock.sleep(seconds - 0.5)
+    dfs.upload(file_with(tmp_path, random_bytes(2 * MIB)), "/second")
+    cluster.clock.sleep(1)
+    dfs.upload(file_with(tmp_path, random_bytes(3 * MIB)), "/third")
+    avoided = [body.exclude_nodes for body in cluster.plan_bodies[plans:]]
+    assert avoided == [[2], []]
+
+
 def test_a_busy_node_is_waited_for(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
     """Busy is no failure: more busy answers than tries are survived, with pauses between them."""
     before = cluster.clock.monotonic()
