@@ -104,6 +104,11 @@ class InventorySender:
             self._epoch = epoch
             self._seconds = seconds or self._seconds
 
+    def send_soon(self) -> None:
+        """The master wants one now, whenever the last one was."""
+        with self._lock:
+            self._sent_in_epoch = 0
+
     def step(self) -> float:
         """Send an inventory if it is time; returns the seconds until the next step."""
         with self._lock:

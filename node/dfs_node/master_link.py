@@ -264,6 +264,9 @@ class MasterLink:
             self._identity.remember(self._heard.commit_seq)
             self._remembered_at = now
         self._orders.take(orders)
+        if self._inventory is not None and any(order.kind is m.OrderKind.SCRUB for order in orders):
+            # Whoever wants all chunks looked at also wants those found that nobody knows of.
+            self._inventory.send_soon()
 
     def _follow_rules(self, reply: m.HeartbeatReply, *, given: bool) -> None:
         """Work in the background as the master's settings say. Nothing of it depends on who is the newest master."""

@@ -2,11 +2,14 @@
 
 import io
 import json
+import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from tests.support.chunk_surgery import DAMAGES
+from tests.support.polling import poll_for
 from tests.support.process_cluster import ProcessCluster
 
 SIZE = 200_000
@@ -59,3 +62,26 @@ def test_a_check_names_what_is_damaged_and_nothing_else(cluster: ProcessCluster)
     shutil.rmtree(cluster.paths.volume("node-1"))
     _, found = checked(cluster)
     assert [one["node"] for one in found if one["kind"] == "unscanned_volume"] == ["node-1"]
+
+
+def test_a_running_cluster_mends_what_a_check_finds(tmp_path: Path) -> None:
+    """Told of a damaged copy it makes another; an old file that belongs to nothing is collected."""
+    with closing(ProcessCluster(tmp_path / "home", "mend", "--nodes", "3", "--set", "orphan_seconds=1")) as cluster:
+        with cluster.client() as dfs:
+            dfs.upload(io.BytesIO(b"a" * SIZE), "/damaged")
+            dfs.upload(io.BytesIO(b"b" * SIZE), "/other")
+        damaged, source = copies_of(cluster, "/damaged")[0], copies_of(cluster, "/other")[0]
+        DAMAGES["flipped middle byte"](damaged, source)
+        holders = {path.parents[2] for path in copies_of(cluster, "/other")}
+        (stranger,) = (
+            cluster.paths.volume(node.name)
+            for node in cluster.spec.nodes
+            if cluster.paths.volume(node.name) not in holders
+        )
+        orphan = stranger / "chunks" / source.parent.name / source.name
+        orphan.write_bytes(source.read_bytes())
+        os.utime(orphan, (0, 0))
+        code, found = checked(cluster, "--verify-data", "--fix", "--wait", "120")
+        assert (code, found[-1]["damaged"]) == (0, False)
+        poll_for("the orphan to go", lambda: not orphan.exists(), seconds=60)
+        assert checked(cluster, "--verify-data")[0] == 0

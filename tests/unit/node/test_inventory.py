@@ -176,3 +176,15 @@ def drained(findings: FindingQueue) -> list[m.Finding]:
         told += batch
         findings.told(batch)
     return told
+
+
+def test_it_is_sent_at_once_where_the_master_wants_one(setup: Setup) -> None:
+    """Whenever the last one was; and once only."""
+    setup.sender.follow(epoch=1, seconds=100_000)
+    setup.sender.step()
+    setup.sender.step()
+    assert len(setup.master.hellos) == 1
+    setup.sender.send_soon()
+    setup.sender.step()
+    setup.sender.step()
+    assert len(setup.master.hellos) == 2
