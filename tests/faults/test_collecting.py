@@ -1,9 +1,12 @@
 """The collector with hardly any grace, on real processes: space comes back, and nothing that is needed goes with it."""
 
 import io
+import itertools
 import os
 import random
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -30,6 +33,7 @@ CONTENTS = [random.Random(number).randbytes(size) for number, size in enumerate(
 #: An upload that was refused leaves chunks that nobody knows of; they go in the same way.
 HASTY = {"version_grace_seconds": 1, "chunk_grace_seconds": 1, "orphan_seconds": 5, "inventory_seconds": 5}
 SETTLE_SECONDS = 90.0
+RACE_SECONDS_MAX = 60.0
 
 
 @contextmanager
@@ -82,7 +86,10 @@ def test_space_comes_back_on_full_volumes(tmp_path: Path) -> None:
         assert sum(node.waiting_bytes for node in detail) + sum(node.live_bytes for node in detail) >= 2 * FILE_BYTES
         poll_for("the space to come back", lambda: len(chunk_files(cluster)) == 2 * chunks_of(dfs, kept), seconds=60)
         poll_for("uploads to work again", lambda: uploads(dfs, Upload("probe", "/fill/probe", FILE_BYTES)), seconds=30)
-        assert len(fill(dfs, "second")) >= len(first) - 2
+        second = fill(dfs, "second")
+        # By chance two of three volumes may be full before the third: how many files fit differs, that it is full not.
+        assert len(second) >= len(first) // 2
+        assert sum(shutil.disk_usage(volume).free > 2 * FILE_BYTES for volume in volumes.values()) < 2
         dfs.download(kept.path, tmp_path / "kept")
         assert (tmp_path / "kept").read_bytes() == kept.content()
         assert examine(cluster).faults == []
@@ -131,7 +138,12 @@ class Worker:
         try:
             with self._cluster.client() as dfs:
                 steps = [self._put, self._put, self._remove, self._rename, self._get]
-                for _ in range(self._races):
+                ends_at = time.monotonic() + RACE_SECONDS_MAX
+                for number in itertools.count():
+                    # A fast machine may be done before anything is old enough to be collected: then it goes on.
+                    late = time.monotonic() > ends_at
+                    if number >= self._races and number % 50 == 0 and (late or deletions(self._cluster) > 0):
+                        return
                     self._random.choice(steps)(dfs, self._random.choice(self.names))
         except Exception as error:  # noqa: BLE001 - whatever it is, the test tells of it
             self.faults.append(repr(error))
@@ -185,7 +197,12 @@ def test_races_of_uploads_and_deletes_with_the_collector(tmp_path: Path) -> None
                     assert read(dfs, name) == data
         poll_for("the volumes to hold what counts and no more", settled(cluster), seconds=SETTLE_SECONDS)
         assert examine(cluster).faults == []
-        assert cluster.rows("SELECT count(*) AS deleted FROM replicas WHERE state = 'deleted'")[0]["deleted"] > 0
+        assert deletions(cluster) > 0
+
+
+def deletions(cluster: FaultCluster) -> int:
+    """How many copies nodes have confirmed to be deleted."""
+    return int(cluster.rows("SELECT count(*) AS deleted FROM replicas WHERE state = 'deleted'")[0]["deleted"])
 
 
 def settled(cluster: FaultCluster) -> Callable[[], bool]:
