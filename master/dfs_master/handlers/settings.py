@@ -1,6 +1,7 @@
 """`ListSettings` and `SetSetting`: what an operator may change while the cluster runs."""
 
 import threading
+from dataclasses import replace
 
 from dfs_master.catalog.mutations.records import ChangeSetting
 from dfs_master.cluster import Cluster
@@ -19,6 +20,8 @@ class SettingHandlers:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._lock = threading.Lock()
+        #: What will hold when all changes under way are on record: the next one is judged by it.
+        self._wanted = cluster.settings.current
 
     def list(self, _session: Session, _request: m.ListSettings, _body: bytes) -> Answer[m.ListSettingsReply]:
         """All of them, with bounds and defaults."""
@@ -29,18 +32,20 @@ class SettingHandlers:
         return Answer(m.ListSettingsReply(), encode_list(items))
 
     def set(self, _session: Session, request: m.SetSetting, _body: bytes, respond: Respond) -> None:
-        """Check it against what holds now, write it down, then let it hold."""
-        holder = self._cluster.settings
-        number = getattr(changed(holder.current, request.name, request.value), request.name)
+        """Check it against what holds and what is under way, write it down, then let it hold."""
+        holder, name = self._cluster.settings, request.name
 
         def deliver(result: object) -> None:
-            if isinstance(result, DfsError):
-                respond(result)
-                return
             with self._lock:
-                # On top of what holds by now: two changes may be on their way.
-                holder.current = changed(holder.current, request.name, request.value)
-            respond(Answer(m.Done()))
+                if isinstance(result, DfsError):
+                    self._wanted = holder.current
+                else:
+                    holder.current = replace(holder.current, **{name: number})
+            respond(result if isinstance(result, DfsError) else Answer(m.Done()))
 
-        record = f"{SETTING_PREFIX}{request.name}"
-        self._cluster.committer.submit(ChangeSetting(record, repr(number), request.name), deliver)
+        with self._lock:
+            wanted = changed(self._wanted, name, request.value)
+            number = getattr(wanted, name)
+            # Queued under the lock, so that changes are written in the order in which they were judged.
+            self._cluster.committer.submit(ChangeSetting(f"{SETTING_PREFIX}{name}", repr(number), name), deliver)
+            self._wanted = wanted

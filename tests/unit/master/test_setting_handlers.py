@@ -6,7 +6,7 @@ import pytest
 from tests.support.masters import running_master
 
 from dfs_wire import messages as m
-from dfs_wire.errors import UsageError
+from dfs_wire.errors import BusyError, UsageError
 from dfs_wire.service import Session
 
 ADMIN = Session("127.0.0.1:40009", role=m.Role.ADMIN)
@@ -32,3 +32,25 @@ def test_what_makes_no_sense_changes_nothing(tmp_path: Path) -> None:
                 master.ask(ADMIN, m.SetSetting(request_id=b"s" * 16, name=name, value=value))
         assert master.cluster.settings.current == before
         assert not [name for name in master.cluster.reader.settings() if name.startswith("set.")]
+
+
+def test_changes_under_way_are_judged_together(tmp_path: Path) -> None:
+    """Two that contradict each other only together: the second is refused, though the first is not on record yet."""
+    with running_master(tmp_path) as master:
+        submitted: list[object] = []
+        committer = master.cluster.committer
+        real = committer.submit
+        committer.submit = lambda mutation, deliver: submitted.append((mutation, deliver))  # type: ignore[method-assign]
+        replies: list[object] = []
+        first = m.SetSetting(request_id=b"1" * 16, name="suspect_seconds", value="100")
+        second = m.SetSetting(request_id=b"2" * 16, name="dead_seconds", value="50")
+        master.service.serve(ADMIN, first, b"", replies.append)
+        with pytest.raises(UsageError):
+            master.service.serve(ADMIN, second, b"", replies.append)
+        committer.submit = real  # type: ignore[method-assign]
+        ((_, deliver),) = submitted  # type: ignore[misc]
+        deliver(BusyError("the disk is busy"))
+        assert isinstance(replies[0], BusyError)
+        # What failed to be written holds nobody up.
+        master.ask(ADMIN, second)
+        assert master.cluster.settings.current.dead_seconds == 50
