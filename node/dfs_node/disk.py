@@ -44,6 +44,10 @@ class Disk(Protocol):
         """Open a file for reading; returns its descriptor."""
         ...
 
+    def open_to_write(self, path: AnyPath) -> int:
+        """Open a file that exists for reading and writing in place; returns its descriptor."""
+        ...
+
     def reserve(self, descriptor: int, length: int) -> None:
         """Take the space for the first `length` bytes now, and make the file that long."""
         ...
@@ -99,6 +103,10 @@ class SystemDisk:
     def open(self, path: AnyPath) -> int:
         """Open for reading."""
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def open_to_write(self, path: AnyPath) -> int:
+        """Open for reading and writing."""
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def reserve(self, descriptor: int, length: int) -> None:
         """`posix_fallocate`."""

@@ -9,14 +9,25 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
-from dfs_node.chunk_file import ChunkHeader, Damage, damaged, digest_from_name, header_bytes_for, read_start, verify
+from dfs_node.chunk_file import (
+    ChunkChecks,
+    ChunkHeader,
+    Damage,
+    damaged,
+    digest_from_name,
+    header_bytes_for,
+    read_start,
+    verify,
+)
 from dfs_node.disk import AnyPath, Disk, Space, SystemDisk
 from dfs_node.disk_reader import OpenChunkFile
 from dfs_node.disk_writers import KnownChunkWriter, NewChunkWriter
+from dfs_node.journal import ChunkJournal
 from dfs_node.small_chunks import SMALL_BYTES_MAX, SmallChunkWriter, SpaceGauge, require_room
 from dfs_node.space_rules import is_full
 from dfs_node.volume import ChunkWriter, InventoryItem, StoredChunk, Usage
@@ -32,8 +43,18 @@ from dfs_node.volume_directory import (
 from dfs_node.volume_health import FULL, LIMITS, VolumeHealth
 from dfs_runtime.clock import Clock, SystemClock
 from dfs_runtime.files import TEMPORARY_SUFFIX
-from dfs_wire.errors import BusyError, ChunkCorruptError, NoSpaceError, NotFoundError, UnavailableError
+from dfs_wire.errors import (
+    BusyError,
+    ChunkCorruptError,
+    NoSpaceError,
+    NotFoundError,
+    UnavailableError,
+    VolumeFailedError,
+)
 from dfs_wire.messages import Finding, FindingKind, VolumeState
+
+#: How many chunk files are open at once while they are made durable together.
+_SETTLED_AT_ONCE = 128
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +70,8 @@ class DiskVolume:
         self._path = path
         self._disk = disk or SystemDisk()
         self.health = VolumeHealth(path)
-        self._gauge = SpaceGauge(self._disk, path, self.health, clock or SystemClock())
+        clock = clock or SystemClock()
+        self._gauge = SpaceGauge(self._disk, path, self.health, clock)
         self._temporary_numbers = itertools.count(1)
         self._prefixes = [str(prefix_path(path, prefix)) for prefix in range(256)]
         self._locks = [threading.Lock() for _ in range(256)]
@@ -58,10 +80,21 @@ class DiskVolume:
             make_chunk_directories(path)
             self._used_bytes = clean_chunks(path, self._disk)
             self._filesystem_id = filesystem_id(path)
+            self.journal = ChunkJournal(path, self._disk, self.health, clock, settle=self._settle)
+        self._write_again()
         # A file may have been left between its rename and the directory's fsync: it becomes durable here, so that a
         # later put may trust what it finds under a name.
         with self.health.guard("sync at start", harmless=frozenset()):
             self._disk.sync_filesystem(path)
+        self.journal.begin()
+
+    def close(self) -> None:
+        """Leave nothing to do for the next start. Nothing may be put any more."""
+        try:
+            self.journal.flush()
+        except (VolumeFailedError, BusyError) as error:
+            log.warning("the next start makes the newest chunks durable: %s", error)
+        self.journal.close()
 
     def create(self, digest: bytes, size: int, generation: int, *, for_repair: bool = False) -> ChunkWriter:
         """Reserve the space, unless a good copy of this generation or a newer one is here already."""
@@ -69,7 +102,9 @@ class DiskVolume:
         if size <= SMALL_BYTES_MAX:
             # Whether it is here is asked when its bytes are, once; where there is no room, that may still save it.
             with suppress(NoSpaceError):
-                return SmallChunkWriter(self._gauge, digest, size, generation, store=self._store_small)
+                # What repair stores is read back from the disk: it gets there at once.
+                store = partial(self._store_small, in_journal=not for_repair)
+                return SmallChunkWriter(self._gauge, digest, size, generation, store=store)
         with self._locks[digest[0]]:
             known = self._good_copy(digest, generation) is not None
         if known:
@@ -114,6 +149,7 @@ class DiskVolume:
                 # Nobody can read it, and its generation is unknown: it makes room for its name, not for good.
                 aside = path.with_name(path.name + DAMAGED_SUFFIX)
                 log.warning("a damaged file is set aside as %s: %s", aside, error)
+            self.journal.forget(digest)
             with self.health.guard("delete"):
                 file_bytes = path.stat().st_size
                 if aside is None:
@@ -202,8 +238,10 @@ class DiskVolume:
             self._disk.rename(target, aside)
             self._disk.rename(temporary, target)
 
-    def _store_small(self, header: ChunkHeader, data: bytes) -> StoredChunk:
-        """Write, sync, name and sync the name of a small chunk in one go, all under the lock of its digest."""
+    def _store_small(self, header: ChunkHeader, data: bytes, *, in_journal: bool) -> StoredChunk:
+        """Store a small chunk in one go, all under the lock of its digest: durable in the journal, then its file; or,
+        without it, the file written, synced, named, and its name synced.
+        """
         digest = header.digest
         parent = self._prefixes[digest[0]]
         target = f"{parent}/{digest.hex()}"
@@ -217,10 +255,18 @@ class DiskVolume:
                     return existing
                 with self.health.guard("look at a bad copy"), suppress(FileNotFoundError):
                     replaced_bytes = os.stat(target).st_size  # noqa: PTH116 - text, as all names here
-            self._write_small(temporary, target, header.encode() + data)
-            # The name is visible and not durable: whatever goes wrong now, no later put may trust it.
-            with self.health.guard("fsync of a directory", harmless=frozenset()):
-                self._disk.fsync_directory(parent)
+            content = header.encode() + data
+            kept = self.journal.keep(digest, header.generation, data) if in_journal else None
+            if kept is not None:
+                try:
+                    self._write_small(temporary, target, content, sync=False)
+                finally:
+                    self.journal.named(kept)
+            else:
+                self._write_small(temporary, target, content, sync=True)
+                # The name is visible and not durable: whatever goes wrong now, no later put may trust it.
+                with self.health.guard("fsync of a directory", harmless=frozenset()):
+                    self._disk.fsync_directory(parent)
             self.health.require_writable()
         self._count_used(header.file_bytes - replaced_bytes)
         return StoredChunk(digest, header.length, header.generation)
@@ -236,8 +282,8 @@ class DiskVolume:
                 raise BusyError(f"the node is out of descriptors or memory ({error.strerror}); try again") from error
         return True
 
-    def _write_small(self, temporary: str, target: str, content: bytes) -> None:
-        """A durable file with a name that is not durable yet; whatever fails before leaves nothing."""
+    def _write_small(self, temporary: str, target: str, content: bytes, *, sync: bool) -> None:
+        """A file, durable if wanted, with a name that is not durable yet; whatever fails before leaves nothing."""
         guard = self.health.guard
         with guard("create a file", harmless=FULL | LIMITS):
             descriptor = self._disk.create(temporary)
@@ -245,8 +291,9 @@ class DiskVolume:
         try:
             with guard("write"):
                 self._disk.pwrite(descriptor, content, 0)
-            with guard("fsync"):
-                self._disk.fdatasync(descriptor)
+            if sync:
+                with guard("fsync"):
+                    self._disk.fdatasync(descriptor)
             with guard("rename"):
                 self._rename_over(temporary, target)
             named = True
@@ -255,6 +302,36 @@ class DiskVolume:
             if not named:
                 with suppress(OSError):
                     self._disk.unlink(temporary)
+
+    def _settle(self, digests: Sequence[bytes]) -> None:
+        """Make chunk files durable that only the journal vouches for: first all of them are on their way to the disk,
+        so that they share its work, then each one is waited for. One that has no name is none.
+        """
+        for at in range(0, len(digests), _SETTLED_AT_ONCE):
+            with ExitStack() as files, self.health.guard("fsync of chunk files", harmless=LIMITS):
+                descriptors = []
+                for digest in digests[at : at + _SETTLED_AT_ONCE]:
+                    with suppress(FileNotFoundError):
+                        descriptor = self._disk.open(f"{self._prefixes[digest[0]]}/{digest.hex()}")
+                        files.callback(os.close, descriptor)
+                        self._disk.start_writing(descriptor, 0, header_bytes_for(SMALL_BYTES_MAX) + SMALL_BYTES_MAX)
+                        descriptors.append(descriptor)
+                for descriptor in descriptors:
+                    self._disk.fdatasync(descriptor)
+        for prefix in {digest[0] for digest in digests}:
+            with self.health.guard("fsync of a directory", harmless=frozenset()):
+                self._disk.fsync_directory(self._prefixes[prefix])
+
+    def _write_again(self) -> None:
+        """Store what the journal holds and a crash took from its files."""
+        for record in self.journal.left:
+            checks = ChunkChecks()
+            checks.update(memoryview(record.data))
+            header = checks.header_for(record.digest, len(record.data), record.generation)
+            self._store_small(header, record.data, in_journal=False)
+        if self.journal.left:
+            log.info("the journal held %d chunks at this start", len(self.journal.left))
+            self._settle([record.digest for record in self.journal.left])
 
     def _confirm(self, digest: bytes, generation: int) -> StoredChunk:
         """The copy that `create` found good, after the bytes for it arrived once more.

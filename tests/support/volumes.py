@@ -124,6 +124,9 @@ class WrappedDisk:
     def open(self, path: AnyPath) -> int:
         return self._call("open").open(path)
 
+    def open_to_write(self, path: AnyPath) -> int:
+        return self._call("open_to_write").open_to_write(path)
+
     def reserve(self, descriptor: int, length: int) -> None:
         self._call("reserve").reserve(descriptor, length)
 
@@ -212,6 +215,8 @@ class VolatileDisk(WrappedDisk):
     def __init__(self, inner: Disk | None = None) -> None:
         super().__init__(inner)
         self._dirty: set[tuple[int, int]] = set()
+        #: What a file that was synced held then; one that was never synced comes back as zeros.
+        self._synced: dict[tuple[int, int], bytes] = {}
         self._names: dict[Path, list[tuple[Path, bytes | None]]] = {}
 
     @staticmethod
@@ -225,7 +230,9 @@ class VolatileDisk(WrappedDisk):
 
     def fdatasync(self, descriptor: int) -> None:
         super().fdatasync(descriptor)
-        self._dirty.discard(self._inode(descriptor))
+        inode = self._inode(descriptor)
+        self._dirty.discard(inode)
+        self._synced[inode] = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
     def rename(self, source: AnyPath, target: AnyPath) -> None:
         target = Path(target)
@@ -240,8 +247,9 @@ class VolatileDisk(WrappedDisk):
     def lose_power(self, volume: Path) -> None:
         """Bring the directory into the worst state that the calls so far allow."""
         for path in volume.rglob("*"):
-            if path.is_file() and (path.stat().st_dev, path.stat().st_ino) in self._dirty:
-                path.write_bytes(bytes(path.stat().st_size))
+            inode = (path.stat().st_dev, path.stat().st_ino)
+            if path.is_file() and inode in self._dirty:
+                path.write_bytes(self._synced.get(inode, b"").ljust(path.stat().st_size, b"\0"))
         for renames in self._names.values():
             for target, before in reversed(renames):
                 if before is None:
