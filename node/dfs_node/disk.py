@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -12,6 +13,10 @@ _SYNCFS = getattr(_LIBRARY, "syncfs", None)
 _SYNC_FILE_RANGE = getattr(_LIBRARY, "sync_file_range", None)
 if _SYNC_FILE_RANGE is not None:
     _SYNC_FILE_RANGE.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+#: `syncfs` tells of failed writes since Linux 5.8 (syncfs(2)).
+_SYNCFS_REPORTS_SINCE = (5, 8)
+#: File systems on a disk of this machine. Others (network, FUSE) may answer before somebody else's disk has anything.
+_SYNCS_WHOLE = frozenset({"ext4", "xfs", "f2fs", "bcachefs", "tmpfs"})
 #: SYNC_FILE_RANGE_WRITE: start to write what is dirty, wait for nothing.
 _START = 2
 
@@ -84,8 +89,18 @@ class Disk(Protocol):
         """Remove a file's name."""
         ...
 
-    def sync_filesystem(self, path: Path) -> None:
-        """Make everything durable that is on the file system of `path`."""
+    def open_directory(self, path: Path) -> int:
+        """Open a directory, for `sync_filesystem`; returns its descriptor."""
+        ...
+
+    def sync_filesystem(self, place: Path | int) -> None:
+        """Make everything durable that is on the file system of `place`. An open directory also hears of each write
+        that failed since it was opened, whoever should have waited for it.
+        """
+        ...
+
+    def reports_lost_writes(self, path: Path) -> bool:
+        """Whether `sync_filesystem` does all of that here."""
         ...
 
     def space(self, path: Path) -> Space:
@@ -158,17 +173,34 @@ class SystemDisk:
         """Remove the name."""
         os.unlink(path)  # noqa: PTH108 - the path may be text
 
-    def sync_filesystem(self, path: Path) -> None:
+    def open_directory(self, path: Path) -> int:
+        """Open for reading."""
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def sync_filesystem(self, place: Path | int) -> None:
         """`syncfs`, which Python lacks; `sync` where the C library lacks it too."""
         if _SYNCFS is None:
             os.sync()
-            return
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            if _SYNCFS(descriptor) != 0:
+        elif isinstance(place, int):
+            if _SYNCFS(place) != 0:
                 _raise_errno()
-        finally:
-            os.close(descriptor)
+        else:
+            descriptor = self.open_directory(place)
+            try:
+                self.sync_filesystem(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def reports_lost_writes(self, path: Path) -> bool:
+        """By the kernel's version, and a list of file systems that sync themselves whole (`/proc/self/mountinfo`)."""
+        release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+        if _SYNCFS is None or release is None or tuple(map(int, release.groups())) < _SYNCFS_REPORTS_SINCE:
+            return False
+        device = path.stat().st_dev
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        mounts = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        kinds = {fields[fields.index("-") + 1] for fields in mounts if fields[2] == wanted}
+        return bool(kinds) and kinds <= _SYNCS_WHOLE
 
     def space(self, path: Path) -> Space:
         """`statvfs`."""

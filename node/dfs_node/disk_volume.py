@@ -9,8 +9,8 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -53,9 +53,6 @@ from dfs_wire.errors import (
 )
 from dfs_wire.messages import Finding, FindingKind, VolumeState
 
-#: How many chunk files are open at once while they are made durable together.
-_SETTLED_AT_ONCE = 128
-
 log = logging.getLogger(__name__)
 
 
@@ -80,7 +77,7 @@ class DiskVolume:
             make_chunk_directories(path)
             self._used_bytes = clean_chunks(path, self._disk)
             self._filesystem_id = filesystem_id(path)
-            self.journal = ChunkJournal(path, self._disk, self.health, clock, settle=self._settle)
+            self.journal = ChunkJournal(path, self._disk, self.health, clock)
         self._write_again()
         # A file may have been left between its rename and the directory's fsync: it becomes durable here, so that a
         # later put may trust what it finds under a name.
@@ -303,25 +300,6 @@ class DiskVolume:
                 with suppress(OSError):
                     self._disk.unlink(temporary)
 
-    def _settle(self, digests: Sequence[bytes]) -> None:
-        """Make chunk files durable that only the journal vouches for: first all of them are on their way to the disk,
-        so that they share its work, then each one is waited for. One that has no name is none.
-        """
-        for at in range(0, len(digests), _SETTLED_AT_ONCE):
-            with ExitStack() as files, self.health.guard("fsync of chunk files", harmless=LIMITS):
-                descriptors = []
-                for digest in digests[at : at + _SETTLED_AT_ONCE]:
-                    with suppress(FileNotFoundError):
-                        descriptor = self._disk.open(f"{self._prefixes[digest[0]]}/{digest.hex()}")
-                        files.callback(os.close, descriptor)
-                        self._disk.start_writing(descriptor, 0, header_bytes_for(SMALL_BYTES_MAX) + SMALL_BYTES_MAX)
-                        descriptors.append(descriptor)
-                for descriptor in descriptors:
-                    self._disk.fdatasync(descriptor)
-        for prefix in {digest[0] for digest in digests}:
-            with self.health.guard("fsync of a directory", harmless=frozenset()):
-                self._disk.fsync_directory(self._prefixes[prefix])
-
     def _write_again(self) -> None:
         """Store what the journal holds and a crash took from its files."""
         for record in self.journal.left:
@@ -331,7 +309,6 @@ class DiskVolume:
             self._store_small(header, record.data, in_journal=False)
         if self.journal.left:
             log.info("the journal held %d chunks at this start", len(self.journal.left))
-            self._settle([record.digest for record in self.journal.left])
 
     def _confirm(self, digest: bytes, generation: int) -> StoredChunk:
         """The copy that `create` found good, after the bytes for it arrived once more.

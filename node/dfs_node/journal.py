@@ -3,8 +3,8 @@
 A chunk file of its own costs two syncs, of the file and of its directory, and each of them a commit of the file
 system. Here a chunk is first appended to a file that was written through before: one `fdatasync` changes no metadata,
 and counts for everybody who waits. Then the chunk file gets its name, without a sync; it is read, verified and deleted
-like any other. Later, many at a time, those files are made durable themselves, and the journal is begun anew. What a
-crash takes of them until then, the next start writes again from the journal.
+like any other. Later one sync of the file system makes all of them durable, and the journal is begun anew. What a crash
+takes of them until then, the next start writes again from the journal.
 
 There are two halves: while the chunks of one are made durable, the other takes new ones. Where neither has room, a
 chunk is stored as large ones are, so nobody waits for the journal, and a volume may have none.
@@ -13,7 +13,7 @@ chunk is stored as large ones are, so nobody waits for the journal, and a volume
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -77,14 +77,9 @@ class _Half:
 
 
 class ChunkJournal:
-    """Safe to share between threads. The caller holds the lock of a digest over everything it does with that digest.
+    """Safe to share between threads. The caller holds the lock of a digest over everything it does with that digest."""
 
-    `settle` makes chunk files durable: (digests) -> None.
-    """
-
-    def __init__(
-        self, volume: Path, disk: Disk, health: VolumeHealth, clock: Clock, *, settle: Callable[[Sequence[bytes]], None]
-    ) -> None:
+    def __init__(self, volume: Path, disk: Disk, health: VolumeHealth, clock: Clock) -> None:
         """Open the journal that a volume has.
 
         Raises:
@@ -95,13 +90,14 @@ class ChunkJournal:
         self._disk = disk
         self._health = health
         self._clock = clock
-        self._settle = settle
         self._lock = threading.Lock()
         self._named = threading.Condition(self._lock)
         #: Held while chunks are made durable: one half after the other.
         self._settling = threading.Lock()
         self._puts = 0
         self._lap = 0
+        #: The volume's directory, open from before the first chunk file without a sync: it hears of each lost write.
+        self._directory: int | None = None
         self._halves: list[_Half] = []
         #: Takes new records; None where both halves are to be settled, or there is no journal.
         self._active: _Half | None = None
@@ -202,9 +198,10 @@ class ChunkJournal:
         """Close the files; nothing is kept from now on."""
         with self._lock:
             self._active = None
-            for half in self._halves:
-                os.close(half.descriptor)
-            self._halves = []
+            for descriptor in (self._directory, *(half.descriptor for half in self._halves)):
+                if descriptor is not None:
+                    os.close(descriptor)
+            self._halves, self._directory = [], None
 
     def _half_for(self, record_bytes: int) -> _Half | None:
         """The half that takes this record; called under the lock."""
@@ -240,9 +237,9 @@ class ChunkJournal:
                     self._active = next((other for other in self._halves if other.written == 0), None)
                 # Those that were kept before now are named soon; new ones go elsewhere.
                 self._named.wait_for(lambda: half.unnamed == 0)
-                digests = list(half.digests)
-            if digests:
-                self._settle(digests)
+            if half.written and self._directory is not None:
+                with self._health.guard("sync chunk files", harmless=frozenset()):
+                    self._disk.sync_filesystem(self._directory)
                 self._begin_anew(half)
             with self._lock:
                 if self._active is None:
@@ -262,6 +259,8 @@ class ChunkJournal:
         found: list[tuple[int, list[Record]]] = []
         halves: list[_Half] = []
         with ExitStack() as opened:
+            directory = self._disk.open_directory(self._volume)
+            opened.callback(os.close, directory)
             for name in HALVES:
                 try:
                     descriptor = self._disk.open_to_write(self._path / name)
@@ -279,20 +278,25 @@ class ChunkJournal:
                 halves.append(half)
                 found.append((half.lap, records))
             opened.pop_all()
-        self._halves = halves
+        self._halves, self._directory = halves, directory
         self._lap = max(lap for lap, _ in found)
         return [record for _, records in sorted(found, key=lambda each: each[0]) for record in records]
 
     def make(self) -> None:
-        """Make both halves, written through and durable; where there is too little room, look again later."""
+        """Make both halves, written through and durable; where there is too little room, after as many puts again.
+        Not on a file system that may lose what it was asked to sync as a whole.
+        """
         space = self._disk.space(self._volume)
         size_bytes = min(HALF_BYTES_MAX, space.capacity_bytes // _HALF_SHARE)
         needed_bytes = size_bytes * len(HALVES)
-        if size_bytes < HALF_BYTES_MIN or not takes_upload(space.capacity_bytes, space.free_bytes, needed_bytes):
+        roomy = size_bytes >= HALF_BYTES_MIN and takes_upload(space.capacity_bytes, space.free_bytes, needed_bytes)
+        if not roomy or not self._disk.reports_lost_writes(self._volume):
             self._puts = 0
             return
         made: list[_Half] = []
         with ExitStack() as undo:
+            directory = self._disk.open_directory(self._volume)
+            undo.callback(os.close, directory)
             self._path.mkdir(mode=0o700, exist_ok=True)
             for lap, name in enumerate(HALVES, start=1):
                 path = self._path / name
@@ -313,5 +317,5 @@ class ChunkJournal:
         log.info("the volume has a journal of twice %d MiB now", size_bytes // MIB)
         with self._lock:
             self._lap = len(made)
-            self._halves = made
+            self._halves, self._directory = made, directory
             self._active = made[0]

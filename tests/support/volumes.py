@@ -154,10 +154,17 @@ class WrappedDisk:
     def unlink(self, path: AnyPath) -> None:
         self._call("unlink").unlink(path)
 
-    def sync_filesystem(self, path: Path) -> None:
-        """Not passed on: a test must not flush the whole machine."""
-        self.calls.append("sync_filesystem")
-        self.before("sync_filesystem")
+    def open_directory(self, path: Path) -> int:
+        return self._call("open_directory").open_directory(path)
+
+    def sync_filesystem(self, place: Path | int) -> None:
+        """Not passed on to the system: a test must not flush the whole machine."""
+        inner = self._call("sync_filesystem")
+        if isinstance(inner, WrappedDisk):
+            inner.sync_filesystem(place)
+
+    def reports_lost_writes(self, path: Path) -> bool:
+        return True
 
     def space(self, path: Path) -> Space:
         return self._call("space").space(path)
@@ -243,6 +250,16 @@ class VolatileDisk(WrappedDisk):
     def fsync_directory(self, path: AnyPath) -> None:
         super().fsync_directory(path)
         self._names.pop(Path(path), None)
+
+    def sync_filesystem(self, place: Path | int) -> None:
+        super().sync_filesystem(place)
+        volume = Path(f"/proc/self/fd/{place}").readlink() if isinstance(place, int) else place
+        for path in volume.rglob("*"):
+            inode = (path.stat().st_dev, path.stat().st_ino)
+            if inode in self._dirty:
+                self._synced[inode] = path.read_bytes()
+        self._dirty.clear()
+        self._names.clear()
 
     def lose_power(self, volume: Path) -> None:
         """Bring the directory into the worst state that the calls so far allow."""
