@@ -114,6 +114,14 @@ class DiskVolume:
 
     def open(self, digest: bytes) -> OpenChunkFile:
         """Open the file and check its header."""
+        try:
+            return self._open_checked(digest)
+        except ChunkCorruptError:
+            # It may be one that is just being written: then its lock is held until it is whole.
+            with self._locks[digest[0]]:
+                return self._open_checked(digest)
+
+    def _open_checked(self, digest: bytes) -> OpenChunkFile:
         descriptor = self._open(digest)
         try:
             return OpenChunkFile(self._disk, descriptor, *read_start(self._disk, descriptor, digest))
@@ -122,7 +130,14 @@ class DiskVolume:
             raise
 
     def verify(self, digest: bytes) -> Finding:
-        """Read the file whole, from the disk."""
+        """Read the file whole, from the disk; a bad one twice, as for `open`."""
+        found = self._verify(digest)
+        if found.kind is FindingKind.CORRUPT:
+            with self._locks[digest[0]]:
+                found = self._verify(digest)
+        return found
+
+    def _verify(self, digest: bytes) -> Finding:
         try:
             header = verify(chunk_path(self._path, digest), self._disk)
         except FileNotFoundError:
@@ -137,7 +152,7 @@ class DiskVolume:
         aside: Path | None = None
         with self._locks[digest[0]]:
             try:
-                with self.open(digest) as chunk:
+                with self._open_checked(digest) as chunk:
                     if chunk.generation > generation:
                         return False
             except NotFoundError:
@@ -240,31 +255,60 @@ class DiskVolume:
         without it, the file written, synced, named, and its name synced.
         """
         digest = header.digest
+        with self._locks[digest[0]]:
+            self.health.require_writable()
+            kept = self.journal.keep(digest, header.generation, data) if in_journal else None
+            if kept is None:
+                return self._write_small(header, data, sync=True)
+            try:
+                if self._create_whole(f"{self._prefixes[digest[0]]}/{digest.hex()}", header.encode() + data):
+                    self.health.require_writable()
+                    self._count_used(header.file_bytes)
+                    return StoredChunk(digest, header.length, header.generation)
+                return self._write_small(header, data, sync=False)
+            finally:
+                self.journal.named(kept)
+
+    def _create_whole(self, target: str, content: bytes) -> bool:
+        """A new file under its final name; False where something has it. Who finds it half written waits for the lock
+        (`open`), and one that a crash leaves so is written again from the journal.
+        """
+        with self.health.guard("create a file", harmless=FULL | LIMITS):
+            try:
+                descriptor = self._disk.create(target)
+            except FileExistsError:
+                return False
+        whole = False
+        try:
+            with self.health.guard("write"):
+                self._disk.pwrite(descriptor, content, 0)
+            whole = True
+        finally:
+            os.close(descriptor)
+            if not whole:
+                with suppress(OSError):
+                    self._disk.unlink(target)
+        return True
+
+    def _write_small(self, header: ChunkHeader, data: bytes, *, sync: bool) -> StoredChunk:
+        """A file in place of whatever has its name, unless that is a good copy; called under the lock."""
+        digest = header.digest
         parent = self._prefixes[digest[0]]
         target = f"{parent}/{digest.hex()}"
         temporary = f"{parent}/.{digest.hex()}.{next(self._temporary_numbers)}{TEMPORARY_SUFFIX}"
-        with self._locks[digest[0]]:
-            self.health.require_writable()
-            replaced_bytes = 0
-            if self._is_there(target):
-                existing = self._good_copy(digest, header.generation)
-                if existing is not None:
-                    return existing
-                with self.health.guard("look at a bad copy"), suppress(FileNotFoundError):
-                    replaced_bytes = os.stat(target).st_size  # noqa: PTH116 - text, as all names here
-            content = header.encode() + data
-            kept = self.journal.keep(digest, header.generation, data) if in_journal else None
-            if kept is not None:
-                try:
-                    self._write_small(temporary, target, content, sync=False)
-                finally:
-                    self.journal.named(kept)
-            else:
-                self._write_small(temporary, target, content, sync=True)
-                # The name is visible and not durable: whatever goes wrong now, no later put may trust it.
-                with self.health.guard("fsync of a directory", harmless=frozenset()):
-                    self._disk.fsync_directory(parent)
-            self.health.require_writable()
+        replaced_bytes = 0
+        if self._is_there(target):
+            existing = self._good_copy(digest, header.generation)
+            if existing is not None:
+                return existing
+            with self.health.guard("look at a bad copy"), suppress(FileNotFoundError):
+                replaced_bytes = os.stat(target).st_size  # noqa: PTH116 - text, as all names here
+        self._name_small(temporary, target, header.encode() + data, sync=sync)
+        if sync:
+            # The name is visible and not durable: whatever goes wrong now, no later put may trust it.
+            with self.health.guard("fsync of a directory", harmless=frozenset()):
+                self._disk.fsync_directory(parent)
+        self.health.require_writable()
         self._count_used(header.file_bytes - replaced_bytes)
         return StoredChunk(digest, header.length, header.generation)
 
@@ -279,7 +323,7 @@ class DiskVolume:
                 raise BusyError(f"the node is out of descriptors or memory ({error.strerror}); try again") from error
         return True
 
-    def _write_small(self, temporary: str, target: str, content: bytes, *, sync: bool) -> None:
+    def _name_small(self, temporary: str, target: str, content: bytes, *, sync: bool) -> None:
         """A file, durable if wanted, with a name that is not durable yet; whatever fails before leaves nothing."""
         guard = self.health.guard
         with guard("create a file", harmless=FULL | LIMITS):
@@ -319,7 +363,7 @@ class DiskVolume:
         with self._locks[digest[0]]:
             self.health.require_writable()
             try:
-                with self.open(digest) as chunk:
+                with self._open_checked(digest) as chunk:
                     if chunk.generation >= generation:
                         return StoredChunk(digest, chunk.size, chunk.generation)
             except (NotFoundError, ChunkCorruptError):
@@ -329,7 +373,7 @@ class DiskVolume:
     def _good_copy(self, digest: bytes, generation: int) -> StoredChunk | None:
         """The stored chunk, if it was written at `generation` or later and is whole; all of it is read."""
         try:
-            with self.open(digest) as chunk:
+            with self._open_checked(digest) as chunk:
                 if chunk.generation < generation:
                     return None
                 chunk.check()

@@ -31,7 +31,7 @@ from dfs_node.journal_format import (
 )
 from dfs_node.volume_directory import chunk_path
 from dfs_runtime.clock import ManualClock
-from dfs_wire.errors import VolumeFailedError
+from dfs_wire.errors import NoSpaceError, VolumeFailedError
 from dfs_wire.limits import MIB
 from dfs_wire.messages import FindingKind, VolumeState
 
@@ -89,9 +89,59 @@ class TestPuts:
             writer.write(memoryview(data))
             del disk.calls[:]
             assert writer.commit().generation == 7
-        assert disk.calls == ["open", "pwrite", "fdatasync", "create", "pwrite", "rename"]
+        assert disk.calls == ["pwrite", "fdatasync", "create", "pwrite"]
         assert volume.verify(digest).kind is FindingKind.GOOD
         assert journal_records(tmp_path / "v") == [Record(digest, 7, data)]
+
+    def test_what_has_the_name_is_kept_or_replaced(self, template: Path, tmp_path: Path) -> None:
+        """A good copy of this generation or a newer one stays; an older one and a bad one are written anew."""
+        root = fresh(template, tmp_path / "v")
+        volume = DiskVolume(root, roomy())
+        data, digest = CHUNKS[0]
+        assert [store(volume, data, generation=each).generation for each in (5, 4, 6)] == [5, 5, 6]
+        chunk_path(root, digest).write_bytes(bytes(chunk_path(root, digest).stat().st_size))
+        assert store(volume, data, generation=1).generation == 1
+        assert volume.verify(digest).kind is FindingKind.GOOD
+        assert volume.usage().used_bytes == sum(path.stat().st_size for path in files_of(root))
+
+    def test_a_file_that_is_being_written_is_not_a_bad_one(self, template: Path, tmp_path: Path) -> None:
+        """Whoever opens or verifies it meanwhile waits until it is whole."""
+        disk = SlowFile()
+        root = fresh(template, tmp_path / "v")
+        volume = DiskVolume(root, disk)
+        data, digest = CHUNKS[0]
+        found: list[object] = []
+        readers = [
+            threading.Thread(target=lambda: found.append(volume.verify(digest).kind)),
+            threading.Thread(target=lambda: found.append(volume.open(digest).size)),
+        ]
+        putter = threading.Thread(target=store, args=(volume, data))
+        disk.hold.clear()
+        putter.start()
+        assert disk.entered.wait(10)
+        assert chunk_path(root, digest).stat().st_size == 0
+        for reader in readers:
+            reader.start()
+            reader.join(0.1)
+            assert reader.is_alive()
+        disk.hold.set()
+        for thread in (putter, *readers):
+            thread.join(10)
+        assert sorted(map(str, found)) == sorted([str(FindingKind.GOOD), str(len(data))])
+
+    def test_a_full_disk_leaves_no_half_of_a_file(self, template: Path, tmp_path: Path) -> None:
+        """The put is refused, what the journal holds is no chunk to anybody, and the volume is well."""
+        for name, nth in (("create", 1), ("pwrite", 2)):
+            root = fresh(template, tmp_path / name)
+            disk = FaultyDisk(roomy())
+            volume = DiskVolume(root, disk)
+            disk.arm(nth, errno.ENOSPC, only=name)
+            with pytest.raises(NoSpaceError):
+                store(volume, CHUNKS[0][0])
+            assert files_of(root) == []
+            assert volume.usage().state is VolumeState.OK
+            volume.journal.flush()
+            store(volume, CHUNKS[0][0])
 
     def test_what_repair_stores_is_on_the_disk_itself(self, template: Path, tmp_path: Path) -> None:
         """It is read back from there before it counts."""
@@ -132,7 +182,7 @@ class TestPuts:
         assert disk.calls[-1] == "fsync_directory"
         volume.journal.step()
         store(volume, CHUNKS[0][0])
-        assert disk.calls[-1] == "rename"
+        assert disk.calls[-4:] == ["pwrite", "fdatasync", "create", "pwrite"]
         for data, digest in stored:
             assert volume.open(digest).read(0, len(data)) == data
 
@@ -150,6 +200,14 @@ class SlowSync(WrappedDisk):
         if name == "fdatasync":
             self.entered.set()
             assert self.hold.wait(10)
+
+
+class SlowFile(SlowSync):
+    """The second `pwrite`, that of the chunk file behind the journal's, waits for `hold`."""
+
+    def before(self, name: str) -> None:
+        if name == "pwrite" and self.calls.count("pwrite") == 2:
+            super().before("fdatasync")
 
 
 class TestMaking:
