@@ -5,6 +5,7 @@ import random
 import secrets
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 
 from dfs_node.config import NodeConfig
 from dfs_node.copying import Courtesy
@@ -51,11 +52,7 @@ def run(config: NodeConfig, stop: StopSignal) -> None:
         make_volume_directory(config.volume, claim)
         parts.enter_context(hold_volume(config.volume))
         identity = claim_volume(config.volume, claim)
-        volume = DiskVolume(config.volume)
-        parts.callback(volume.close)
-        journal = volume.journal.thread()
-        parts.callback(journal.stop)
-        journal.start()
+        volume = _open_volume(config.volume, parts)
         time = MasterTime(clock)
         credentials = Credentials(identity, time)
         findings = FindingQueue(wake.set)
@@ -110,6 +107,16 @@ def run(config: NodeConfig, stop: StopSignal) -> None:
             thread.start()
         stop.wait()
         log.info("node %s stops", config.name)
+
+
+def _open_volume(path: Path, parts: ExitStack) -> DiskVolume:
+    """The volume, with the thread of its journal; both end when nobody stores anything any more."""
+    volume = DiskVolume(path)
+    parts.callback(volume.close)
+    journal = volume.journal.thread()
+    parts.callback(journal.stop)
+    journal.start()
+    return volume
 
 
 def _hello_to_a_node(_address: str) -> Hello:

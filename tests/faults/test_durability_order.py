@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from tests.support.faults import FaultCluster
 from tests.support.history import Upload
+from tests.support.polling import poll_for
 from tests.support.traces import RECORD, Call, attached, needs_strace, read_trace
 
 from dfs_master.catalog.engine import connect_raw, open_engine
 from dfs_master.initialise import initialise
+from dfs_node.journal import DIRECTORY, PUTS_BEFORE
 from dfs_runtime.clock import SystemClock
 from dfs_wire.frame import Kind
 from dfs_wire.messages import Commit, PutChunk
@@ -77,6 +79,37 @@ def test_a_node_syncs_before_it_acknowledges(traces: tuple[FaultCluster, dict[st
         ]
         assert order == sorted(order), f"{digest} on {node}"
         assert (synced.result, directory.result) == ("0", "0")
+
+
+@needs_strace
+def test_a_node_with_a_journal_syncs_that_before_it_acknowledges(tmp_path: Path) -> None:
+    """On both nodes: written to the journal, the journal synced, the file made, and only then the receipt."""
+    with FaultCluster(tmp_path, nodes=2) as cluster:
+        cluster.start()
+        with ExitStack() as tracers, cluster.client() as dfs:
+            for number in range(2 * PUTS_BEFORE):
+                upload = Upload(f"first-{number}", f"/first/{number}", 100)
+                dfs.upload(upload.stream(), upload.path)
+            for volume in cluster.volumes.values():
+                poll_for("the journal", (volume / DIRECTORY / "1").exists, seconds=30)
+            upload = Upload("settled", "/settled", 100)
+            dfs.upload(upload.stream(), upload.path)
+            for name, daemon in cluster.nodes.items():
+                tracers.enter_context(attached(daemon.pid, "-e", CALLS, output=tmp_path / f"{name}.trace"))
+            upload = Upload("traced", "/traced", 5_000)
+            dfs.upload(upload.stream(), upload.path)
+        copies = cluster.replica_files("/traced")
+        assert len(copies) == 2
+        for node, digest, path in copies:
+            calls = [call for call in read_trace(tmp_path / f"{node}.trace") if call.result != "-1"]
+            journal = f"<{cluster.volumes[node]}/{DIRECTORY}/"
+            kept = only(calls, "pwrite64", journal)
+            synced = only(calls, "fdatasync", journal)
+            made = only(calls, "openat", f'"{path}"')
+            order = [kept.ended, synced.began, synced.ended, made.began, made.ended, put_reply(calls, made).began]
+            assert order == sorted(order), f"{digest} on {node}"
+            assert synced.result == "0"
+            assert "O_EXCL" in made.arguments
 
 
 @needs_strace
