@@ -1,5 +1,6 @@
 """The power goes right after an acknowledgement: what was acknowledged is on the disk."""
 
+import io
 import os
 import shutil
 import threading
@@ -16,6 +17,7 @@ from tests.support.power import PowerCutDisk, can_cut_power, cut_all, power_cut_
 
 from dfs_client.api import Dfs
 from dfs_deploy.containers import LABEL_CLUSTER, LABEL_HOME, LABEL_ROLE, USER_ID
+from dfs_node.journal import DIRECTORY, PUTS_BEFORE
 from dfs_runtime.clock import SystemClock
 from dfs_wire.errors import DfsError
 
@@ -100,7 +102,7 @@ def drill(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk], cuts: int, 
     for role in disks:
         # Without power nothing is started again by itself: over the dead disk, which the engine then would not let go.
         cluster.container(role).update(restart_policy={"Name": "no"})
-    stored: dict[str, bytes] = {}
+    stored = give_journals(cluster, disks)
     undone = 0
     for cut in range(cuts):
         amid = cut % 2 == 1
@@ -125,7 +127,24 @@ def drill(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk], cuts: int, 
         undone += sum(not control.exists() for control in controls)
         check(cluster, stored, scratch, cut)
     assert undone, "no cut lost anything at all: they were none"
+    for role in disks:
+        said = cluster.container(role).logs().decode(errors="replace")
+        assert role == "master" or "the journal held" in said, f"no cut of {role} left anything in its journal"
     print(f"{cuts} cuts of {', '.join(disks)}: 0 of {len(stored)} acknowledged files lost, {undone} unsynced ones")
+
+
+def give_journals(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> dict[str, bytes]:
+    """So many small files that the nodes' volumes have journals: what is stored from then on is cut off in them."""
+    stored = {}
+    with cluster.client() as dfs:
+        for number in range(2 * PUTS_BEFORE):
+            stored[f"/first-{number}"] = os.urandom(100 + number)
+            dfs.upload(io.BytesIO(stored[f"/first-{number}"]), f"/first-{number}")
+    for role in disks:
+        if role != "master":
+            journal = disks[role].mountpoint / "volume" / DIRECTORY / "1"
+            poll_for(f"the journal of {role}", journal.exists, seconds=SECONDS_A_CUT)
+    return stored
 
 
 def check(cluster: DockerCluster, stored: Mapping[str, bytes], scratch: Path, cut: int) -> None:
@@ -137,7 +156,7 @@ def check(cluster: DockerCluster, stored: Mapping[str, bytes], scratch: Path, cu
             f"{cluster.last_words()}"
         )
         for entry in dfs.list("/"):
-            if entry.path not in stored:
+            if entry.path not in stored:  # one whose acknowledgement was still on its way
                 assert entry.path.startswith("/beside-")
                 dfs.download(entry.path, scratch / "back", force=True)
 
