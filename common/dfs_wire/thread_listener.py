@@ -96,13 +96,27 @@ class ThreadListener:
         )
         with self._lock:
             full = len(self._connections) >= self._connections_max
-            if not full:
+            spare = self._spare() if full else None
+            if not full or spare is not None:
                 self._connections[transport] = connection, thread
-        if full:
+        if spare is not None:
+            log.warning("too many connections: an idle one gives way", extra={"peer": spare.peer})
+            spare.close()
+        elif full:
             log.warning("too many connections", extra={"peer": transport.peer})
             transport.close()
             return
         thread.start()
+
+    def _spare(self) -> Transport | None:
+        """The oldest idle connection of the host that has most of them: who holds many keeps nobody out. Called under
+        the lock.
+        """
+        idle: dict[str, list[Transport]] = {}
+        for transport, (connection, _) in self._connections.items():
+            if not connection.busy and not transport.closed:
+                idle.setdefault(transport.peer.rpartition(":")[0], []).append(transport)
+        return max(idle.values(), key=len)[0] if idle else None
 
     def _serve(self, transport: Transport, session: Session, connection: Connection) -> None:
         try:

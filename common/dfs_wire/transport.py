@@ -144,6 +144,11 @@ class Transport:
         with suppress(OSError):  # the peer is gone already
             self._socket.shutdown(socket.SHUT_WR)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed here."""
+        return self._socket.fileno() < 0
+
     def close(self) -> None:
         """Close for good, waking a thread that waits in this transport. May be called twice."""
         with suppress(OSError):  # not connected any more

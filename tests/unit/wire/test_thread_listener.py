@@ -147,16 +147,31 @@ def test_pool_replaces_a_dead_channel() -> None:
     pool.close()
 
 
-def test_too_many_connections() -> None:
-    """Beyond its limit the listener closes a connection at once, and serves the others."""
+def test_an_idle_connection_gives_way() -> None:
+    """Beyond its limit the listener closes the oldest that is idle: who holds connections keeps nobody out."""
     with dictionary_node(connections_max=2) as (address, _):
         dialer = SocketDialer()
-        channels = [dialer.dial(address, hello_for(address)) for _ in range(2)]
+        channels = [dialer.dial(address, hello_for(address)) for _ in range(3)]
+        for channel in channels[1:]:
+            channel.call(m.Ping(), m.Done)
         with pytest.raises(UnavailableError):
-            dialer.dial(address, hello_for(address))
-        channels[0].call(m.Ping(), m.Done)
+            channels[0].call(m.Ping(), m.Done)
         for channel in channels:
             channel.close()
+
+
+def test_too_many_connections() -> None:
+    """Where all of them are at work, the one that is too many is closed at once, and the others are served."""
+    with dictionary_node(connections_max=1) as (address, _):
+        dialer = SocketDialer()
+        channel = dialer.dial(address, hello_for(address))
+        stream = channel.put(m.PutChunk(ticket=ticket_for(LARGE), hop=0))
+        stream.write(LARGE[:1_000_000])
+        with pytest.raises(UnavailableError):
+            dialer.dial(address, hello_for(address))
+        stream.write(LARGE[1_000_000:])
+        stream.finish()
+        channel.close()
 
 
 GOOD = encode_head(Kind.REQUEST, 1, 1, b"\x81\xa4role\xa6ticket", 0) + b"\x81\xa4role\xa6ticket"
