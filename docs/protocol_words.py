@@ -360,7 +360,7 @@ LIMITS: dict[str, str] = {
     "BATCH_EXTENTS_MAX": "extents of a file that `OpenMany` opens",
     "INVENTORY_PAGE_CHUNKS_MAX": "chunks of one page of an inventory",
     "REQUEST_ID_BYTES": "bytes of a request id",
-    "CONNECTIONS_MAX": "connections of one server; one more is closed at once",
+    "CONNECTIONS_MAX": "connections of one server; for one more a node closes an idle one, else that one is closed",
     "CONNECT_SECONDS": "time for a TCP connection",
     "HELLO_SECONDS": "time for Hello, on both sides",
     "IDLE_SECONDS": "a connection on which nothing is asked is closed after this time",
