@@ -78,12 +78,15 @@ class DiskVolume:
             self._used_bytes = clean_chunks(path, self._disk)
             self._filesystem_id = filesystem_id(path)
             self.journal = ChunkJournal(path, self._disk, self.health, clock)
-        self._write_again()
+        # A failed volume is written by nobody. What its journal holds waits until a verifying pass has cleared it.
+        if self.health.reason is None:
+            self._write_again()
         # A file may have been left between its rename and the directory's fsync: it becomes durable here, so that a
         # later put may trust what it finds under a name.
         with self.health.guard("sync at start", harmless=frozenset()):
             self._disk.sync_filesystem(path)
-        self.journal.begin()
+        if self.health.reason is None:
+            self.journal.begin()
 
     def close(self) -> None:
         """Leave nothing to do for the next start. Nothing may be put any more."""

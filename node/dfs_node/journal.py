@@ -106,7 +106,8 @@ class ChunkJournal:
         self.left = self._open()
 
     def begin(self) -> None:
-        """All chunks that were left are durable as files: take new ones.
+        """All chunks that were left are durable as files: take new ones, unless the volume came to a file system where
+        it would not have been given a journal.
 
         Raises:
             VolumeFailedError: an I/O error.
@@ -115,7 +116,10 @@ class ChunkJournal:
             if half.written:
                 self._begin_anew(half)
         self.left = []
-        self._active = self._halves[0] if self._halves else None
+        if not self._halves or not self._disk.reports_lost_writes(self._volume):
+            self.close()
+        else:
+            self._active = self._halves[0]
 
     def keep(self, digest: bytes, generation: int, data: bytes) -> _Half | None:
         """Make a chunk durable in the journal; on return it is, and its file may get its name, which `named` must be
@@ -159,18 +163,20 @@ class ChunkJournal:
         """Before a chunk is deleted: it must not come back from the journal.
 
         Raises:
-            VolumeFailedError: an I/O error.
+            VolumeFailedError: an I/O error, now or before: what a failed volume's journal holds stays there.
         """
         for half in self._halves:
             if digest in half.digests:
+                self._health.require_writable()
                 self._settle_half(half)
 
     def flush(self) -> None:
         """Make all chunk files durable; the journal is empty then.
 
         Raises:
-            VolumeFailedError: an I/O error.
+            VolumeFailedError: an I/O error, now or before.
         """
+        self._health.require_writable()
         for half in self._halves:
             if half.digests:
                 self._settle_half(half)
@@ -275,6 +281,7 @@ class ChunkJournal:
                 half = _Half(descriptor, size_bytes, lap or 0)
                 # A header that does not say its lap is written anew as well.
                 half.written = len(records) if lap is not None else 1
+                half.digests = {record.digest for record in records}
                 halves.append(half)
                 found.append((half.lap, records))
             opened.pop_all()

@@ -429,6 +429,39 @@ class TestStarts:
         assert "pwrite" not in disk.calls
         assert again.verify(CHUNKS[0][1]).kind is FindingKind.GOOD
 
+    def test_a_failed_volume_keeps_its_journal(self, template: Path, tmp_path: Path) -> None:
+        """It is read and nothing of it is written or forgotten, until a verifying pass has cleared the volume."""
+        root = fresh(template, tmp_path / "v")
+        volume = DiskVolume(root, roomy())
+        for data, _ in CHUNKS[:2]:
+            store(volume, data, generation=1)
+        chunk_path(root, CHUNKS[0][1]).unlink()
+        volume.health.fail("a test")
+        failed = DiskVolume(root, roomy())
+        assert failed.verify(CHUNKS[0][1]).kind is FindingKind.MISSING
+        assert failed.open(CHUNKS[1][1]).size == len(CHUNKS[1][0])
+        with pytest.raises(VolumeFailedError):
+            failed.delete(CHUNKS[1][1], 1)
+        failed.close()
+        assert len(journal_records(root)) == 2
+        failed.health.clear()
+        again = DiskVolume(root, roomy())
+        assert again.verify(CHUNKS[0][1]).kind is FindingKind.GOOD
+        assert journal_records(root) == []
+
+    def test_a_volume_that_moved_where_none_may_be(self, template: Path, tmp_path: Path) -> None:
+        """What its journal holds is stored; from then on chunks go the long way."""
+        root = fresh(template, tmp_path / "v")
+        store(DiskVolume(root, roomy()), CHUNKS[0][0])
+        chunk_path(root, CHUNKS[0][1]).unlink()
+        disk = SmallDisk(CAPACITY, CAPACITY)
+        disk.reports_lost_writes = lambda _path: False  # type: ignore[method-assign]
+        volume = DiskVolume(root, disk)
+        assert volume.verify(CHUNKS[0][1]).kind is FindingKind.GOOD
+        store(volume, CHUNKS[1][0])
+        assert disk.calls[-1] == "fsync_directory"
+        assert journal_records(root) == []
+
     def test_a_damaged_header_is_an_empty_half(self, template: Path, tmp_path: Path) -> None:
         """It can only be one whose chunks were durable, for nothing else overwrites it; it works again at once."""
         root = fresh(template, tmp_path / "v")
