@@ -48,4 +48,5 @@ demo: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench.run --engine $(ENGINE) $(if $(WORKLOADS),--workloads $(WORKLOADS)) \
-		$(if $(REPEAT),--repeat $(REPEAT)) $(if $(DURATION),--seconds $(DURATION)) $(if $(JSON),--json $(JSON))
+		$(if $(REPEAT),--repeat $(REPEAT)) $(if $(DURATION),--seconds $(DURATION)) \
+		$(if $(VOLUME),--volume $(VOLUME)) $(if $(JSON),--json $(JSON))

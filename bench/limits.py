@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -39,6 +40,38 @@ def two_copies(source: Path, directory: Path) -> float:
     for copy in copies:
         copy.unlink()
     return source.stat().st_size / MIB / seconds
+
+
+def copy_and_fsync(directory: Path, *, files: int = 64, mib: int = 8, at_once: int = 2) -> float:
+    """MiB a second read from one place and written to another with an fsync each, a few files at a time.
+
+    The files are as large as chunks, and were written a moment ago, as what a repair copies often was.
+    """
+    place = directory / "copied-from"
+    place.mkdir()
+    sources = [place / str(number) for number in range(files)]
+    for source in sources:
+        source.write_bytes(os.urandom(mib * MIB))
+    os.sync()
+    targets = directory / "copied-to"
+    targets.mkdir()
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as threads:
+        copied = sum(threads.map(lambda source: _copy(source, targets / source.name), sources))
+    seconds = time.perf_counter() - begun
+    _remove(place)
+    _remove(targets)
+    return copied / MIB / seconds
+
+
+def _copy(source: Path, target: Path) -> int:
+    """Bytes copied, and durable. Reading and writing let go of the interpreter lock."""
+    buffer, copied = memoryview(bytearray(MIB)), 0
+    with source.open("rb", buffering=0) as reading, target.open("wb", buffering=0) as writing:
+        while count := reading.readinto(buffer):
+            copied += writing.write(buffer[:count])
+        os.fsync(writing.fileno())
+    return copied
 
 
 def loopback(mib: int = 2048) -> float:

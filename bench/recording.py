@@ -28,6 +28,8 @@ class Options:
 
     seconds: float = 300.0
     clients: int = 16
+    #: What `w4` stores.
+    volume_mib: int = 2048
 
 
 @dataclass

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import compare
+from bench import compare, limits
 from bench.cluster import Cluster
 from bench.recording import Options, Run
 from bench.report import print_table, summarise
@@ -52,7 +52,14 @@ def test_targets_are_ratios_of_the_machine_of_the_peers() -> None:
         "cp -r twice",
         "round trips",
         "SQLite commits",
+        "copy and fsync, 2 at once",
     }
+
+
+def test_the_machines_own_copies_leave_nothing_behind(tmp_path: Path) -> None:
+    """Whole files, each copied once; then the disk is as it was."""
+    assert limits.copy_and_fsync(tmp_path, files=3, mib=1) > 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_usual_workloads_exist() -> None:
