@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dfs_master.cluster import Cluster
-from dfs_master.repair_rules import ORDERS_PER_NODE_MAX, Move, Troubles
+from dfs_master.repair_rules import ORDERS_PER_NODE_MAX, Move, Traffic, Troubles
 from dfs_wire import messages as m
 from dfs_wire.errors import BusyError, NoSpaceError, VolumeFailedError
 from dfs_wire.limits import TICKET_SECONDS
@@ -35,7 +35,8 @@ class CopyDesk:
         self._wake = wake
         self._lock = threading.Lock()
         self._under_way: dict[tuple[int, bytes], Move] = {}
-        self._orders_at: dict[int, int] = {}
+        #: What is under way, counted by node.
+        self._traffic = Traffic()
         self._done: list[Done] = []
         self._bad_sources: dict[tuple[bytes, int], float] = {}
         self._bad_targets: dict[tuple[bytes, int], float] = {}
@@ -44,6 +45,11 @@ class CopyDesk:
         """Every copy that is ordered and not confirmed."""
         with self._lock:
             return list(self._under_way.values())
+
+    def traffic(self) -> Traffic:
+        """The same counted by node, for a plan to add to."""
+        with self._lock:
+            return self._traffic.copy()
 
     def troubles(self, now: float) -> Troubles:
         """What went wrong lately."""
@@ -71,8 +77,9 @@ class CopyDesk:
             streams=int(cluster.settings.current.repair_streams),
         )
         with self._lock:
+            self._forget(move.target, move.digest)
             self._under_way[move.target, move.digest] = replace(move, until=cluster.clock.monotonic() + MOVE_SECONDS)
-            self._count(move.target, 1)
+            self._traffic.add(move)
         cluster.registry.order(move.target, order)
 
     def heard(self, node_id: int, findings: list[m.Finding]) -> None:
@@ -80,16 +87,16 @@ class CopyDesk:
         ended = [each for each in findings if each.kind in (m.FindingKind.STORED, m.FindingKind.NOT_STORED)]
         for finding in ended:
             self._ended(node_id, finding)
-        if ended and self._orders_at.get(node_id, 0) <= ORDERS_PER_NODE_MAX // 2:
+        if ended and self._traffic.taking[node_id] <= ORDERS_PER_NODE_MAX // 2:
             self._wake()
 
     def take_done(self, now: float, *, rebalance: bool) -> list[Done]:
         """The moves of one kind that ended since the last call; those that nobody confirmed in time are among them."""
         with self._lock:
-            lost = [key for key, move in self._under_way.items() if move.until <= now]
-            for key in lost:
-                self._done.append(Done(self._under_way.pop(key), stored=False))
-                self._count(key[0], -1)
+            lost = [move for move in self._under_way.values() if move.until <= now]
+            for move in lost:
+                self._forget(move.target, move.digest)
+                self._done.append(Done(move, stored=False))
             done = [each for each in self._done if each.move.rebalance is rebalance]
             self._done = [each for each in self._done if each.move.rebalance is not rebalance]
         return done
@@ -97,10 +104,9 @@ class CopyDesk:
     def _ended(self, node_id: int, finding: m.Finding) -> None:
         stored = finding.kind is m.FindingKind.STORED
         with self._lock:
-            move = self._under_way.pop((node_id, finding.digest), None)
+            move = self._forget(node_id, finding.digest)
             if move is None:
                 return
-            self._count(node_id, -1)
             self._done.append(Done(move, stored))
             if stored:
                 return
@@ -114,5 +120,9 @@ class CopyDesk:
             # The source's copy may be the reason: its own node should look, before anybody believes it.
             self._cluster.registry.order(move.source, m.Order(m.OrderKind.VERIFY, move.digest))
 
-    def _count(self, node_id: int, change: int) -> None:
-        self._orders_at[node_id] = self._orders_at.get(node_id, 0) + change
+    def _forget(self, node_id: int, digest: bytes) -> Move | None:
+        """It is not under way any more; the lock is held."""
+        move = self._under_way.pop((node_id, digest), None)
+        if move is not None:
+            self._traffic.remove(move)
+        return move

@@ -7,6 +7,9 @@ from dfs_master.membership import KnownNode
 from dfs_wire.errors import NoSpaceError, TooFewNodesError
 from dfs_wire.limits import GIB
 
+#: After so many draws from a crowd somebody has to look at all of it.
+DRAWS_MAX = 64
+
 
 def upload_reserve_bytes(capacity_bytes: int) -> int:
     """Uploads are refused below this much free space: min(5 %, 10 GiB)."""
@@ -71,3 +74,33 @@ def choose(
         zones.add(best.zone)
         chosen.append(best)
     return chosen
+
+
+class Crowd:
+    """Many nodes, drawn from instead of compared: what one copy costs does not grow with them. For one round.
+
+    A draw that meets a node takes it with a chance that goes by its free space, so nodes are as likely as in `choose`.
+    """
+
+    def __init__(self, nodes: Iterable[KnownNode], random: Random) -> None:
+        self._nodes = list(nodes)
+        self._random = random.random
+        self._most_free = max((each.free_bytes for each in self._nodes), default=0)
+        self._zones = {each.zone for each in self._nodes}
+
+    def draw(self, zones: Set[str], may: Callable[[KnownNode], bool]) -> KnownNode | None:
+        """A node that `may` take the copy, in another zone than `zones` where one is met; None where chance finds none.
+
+        Nodes that come and go are left to whoever looks at all.
+        """
+        nodes, chance, most_free = self._nodes, self._random, self._most_free
+        is_any_zone = self._zones <= zones
+        found: KnownNode | None = None
+        for _ in range(DRAWS_MAX):
+            node = nodes[int(chance() * len(nodes))]
+            if chance() * most_free > node.free_bytes or node.settling or not may(node):
+                continue
+            if is_any_zone or node.zone not in zones:
+                return node
+            found = found or node
+        return found

@@ -37,14 +37,14 @@ def planned(nodes: Mapping[int, KnownNode], moves: Iterable[Move], surplus: Iter
             change[move.source] = change.get(move.source, 0) - move.size
     for move in surplus:
         change[move.source] = change.get(move.source, 0) - move.size
-    return {
-        node.id: replace(
-            node,
-            used_bytes=max(0, node.used_bytes + change.get(node.id, 0)),
-            free_bytes=node.free_bytes - max(0, change.get(node.id, 0)),
+    after = dict(nodes)
+    # In a large cluster most nodes stay as they are.
+    for node_id in change.keys() & nodes.keys():
+        node, more = nodes[node_id], change[node_id]
+        after[node_id] = replace(
+            node, used_bytes=max(0, node.used_bytes + more), free_bytes=node.free_bytes - max(0, more)
         )
-        for node in nodes.values()
-    }
+    return after
 
 
 def balance_of(nodes: Mapping[int, KnownNode], percent: float) -> Balance:

@@ -6,7 +6,7 @@ Repair makes the copies that are wanted and neither stay nor wait.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from random import Random
@@ -14,7 +14,7 @@ from random import Random
 from dfs_master.catalog.models import ReplicaState
 from dfs_master.catalog.reader_repair import ChunkCopies
 from dfs_master.membership import DEAD, FAILED, PRESENT, KnownNode
-from dfs_master.placement import choose, has_room_for_repair
+from dfs_master.placement import Crowd, choose, has_room_for_repair
 from dfs_wire.errors import NoSpaceError, TooFewNodesError
 from dfs_wire.limits import MIB
 from dfs_wire.messages import VolumeState
@@ -22,8 +22,8 @@ from dfs_wire.messages import VolumeState
 #: Orders that wait at a node or are carried out there: enough to be busy until its next heartbeat.
 ORDERS_PER_NODE_MAX = 64
 ORDER_BYTES_PER_NODE_MAX = 128 * MIB
-#: Of more nodes than this, so many are drawn and chosen from.
-SAMPLE_NODES = 16
+#: Of more nodes than this, one is drawn instead of chosen.
+CROWD_NODES = 16
 
 _LOST = (ReplicaState.BAD, ReplicaState.MISSING)
 
@@ -84,9 +84,12 @@ class Need:
 
 def need_of(chunk: ChunkCopies, nodes: Mapping[int, KnownNode], held: Set[int], making: int = 0) -> Need:
     """What a chunk lacks."""
-    fates = Counter(fate_of(nodes.get(node_id), held) for node_id in chunk.good)
-    left = sum(node_id in nodes and nodes[node_id].state in PRESENT for node_id in chunk.good)
-    return Need(max(0, chunk.copies_wanted - fates[Fate.STAYS] - fates[Fate.WAITS] - making), left)
+    kept = left = 0
+    for node_id in chunk.good:
+        node = nodes.get(node_id)
+        kept += fate_of(node, held) is not Fate.GONE
+        left += node is not None and node.state in PRESENT
+    return Need(max(0, chunk.copies_wanted - kept - making), left)
 
 
 @dataclass(slots=True)
@@ -96,7 +99,7 @@ class Traffic:
     taking: Counter[int] = field(default_factory=Counter)
     taking_bytes: Counter[int] = field(default_factory=Counter)
     giving: Counter[int] = field(default_factory=Counter)
-    targets: dict[bytes, set[int]] = field(default_factory=dict)
+    targets: dict[bytes, frozenset[int]] = field(default_factory=dict)
     #: The nodes that have as many orders as they may have.
     busy: set[int] = field(default_factory=set)
 
@@ -108,15 +111,35 @@ class Traffic:
             traffic.add(move)
         return traffic
 
+    def copy(self) -> "Traffic":
+        """One of its own: for a plan, which may end otherwise."""
+        return Traffic(
+            self.taking.copy(), self.taking_bytes.copy(), self.giving.copy(), self.targets.copy(), self.busy.copy()
+        )
+
     def add(self, move: Move) -> None:
         """One move more."""
-        self.taking[move.target] += 1
-        self.taking_bytes[move.target] += move.size
-        self.giving[move.source] += 1
-        self.targets.setdefault(move.digest, set()).add(move.target)
-        full = self.taking[move.target] >= ORDERS_PER_NODE_MAX
-        if full or self.taking_bytes[move.target] >= ORDER_BYTES_PER_NODE_MAX:
-            self.busy.add(move.target)
+        self.targets[move.digest] = self.targets.get(move.digest, frozenset()) | {move.target}
+        self._count(move, 1)
+
+    def remove(self, move: Move) -> None:
+        """A move that was added ended."""
+        left = self.targets[move.digest] - {move.target}
+        if left:
+            self.targets[move.digest] = left
+        else:
+            del self.targets[move.digest]
+        self._count(move, -1)
+
+    def _count(self, move: Move, change: int) -> None:
+        target = move.target
+        self.taking[target] += change
+        self.taking_bytes[target] += move.size * change
+        self.giving[move.source] += change
+        if self.taking[target] >= ORDERS_PER_NODE_MAX or self.taking_bytes[target] >= ORDER_BYTES_PER_NODE_MAX:
+            self.busy.add(target)
+        else:
+            self.busy.discard(target)
 
     def is_busy(self, node_id: int) -> bool:
         """Whether a node has as many orders as it may have."""
@@ -131,8 +154,8 @@ class Traffic:
 class Troubles:
     """What went wrong lately: (digest, source) of copies that could not be read, (digest, target) that took none."""
 
-    sources: Collection[tuple[bytes, int]] = ()
-    targets: Collection[tuple[bytes, int]] = ()
+    sources: Set[tuple[bytes, int]] = frozenset()
+    targets: Set[tuple[bytes, int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,30 +167,40 @@ class Scene:
     held: Set[int] = frozenset()
     traffic: Traffic = field(default_factory=Traffic)
     troubles: Troubles = field(default_factory=Troubles)
-    #: The ids of all nodes, to draw from.
-    ids: Sequence[int] = field(init=False)
+    #: All nodes, where there are many.
+    crowd: Crowd | None = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ids", list(self.nodes))
+        crowd = Crowd(self.nodes.values(), self.random) if len(self.nodes) > CROWD_NODES else None
+        object.__setattr__(self, "crowd", crowd)
 
-    def choose(self, size: int, holders: Set[int], excluded: Set[int]) -> int | Obstacle:
-        """A node for one copy more. A large cluster is sampled first, so that a chunk does not cost by its nodes."""
-        if len(self.nodes) > SAMPLE_NODES:
-            # With repetitions: a third of the cost, and good for this.
-            sample = {*self.random.choices(self.ids, k=SAMPLE_NODES), *(each for each in holders if each in self.nodes)}
-            found = self._choose([self.nodes[each] for each in sorted(sample)], size, holders, excluded)
-            if not isinstance(found, Obstacle):
-                return found
-        return self._choose(self.nodes.values(), size, holders, excluded)
+    def choose(self, size: int, holders: Set[int], barred: Callable[[int], bool]) -> int | Obstacle:
+        """A node for one copy more. In a large cluster one is drawn, so that a chunk does not cost by its nodes.
 
-    def _choose(self, among: Iterable[KnownNode], size: int, holders: Set[int], excluded: Set[int]) -> int | Obstacle:
+        `holders` have a copy; those of them that are not `barred` are none to choose either.
+        """
+        if self.crowd is not None:
+
+            def may(node: KnownNode) -> bool:
+                return has_room_for_repair(node, size) and node.id not in holders and not barred(node.id)
+
+            zones = {self.nodes[each].zone for each in holders if each in self.nodes}
+            drawn = self.crowd.draw(zones, may)
+            if drawn is not None:
+                return drawn.id
+        return self._choose(self.nodes.values(), size, holders, barred)
+
+    def _choose(
+        self, nodes: Iterable[KnownNode], size: int, holders: Set[int], barred: Callable[[int], bool]
+    ) -> int | Obstacle:
+        among = [each for each in nodes if each.id in holders or not barred(each.id)]
         try:
             (target,) = choose(
                 among,
                 1,
                 size,
                 holders=holders,
-                excluded=excluded,
+                excluded=frozenset(),
                 random=self.random,
                 room=has_room_for_repair,
             )
@@ -180,7 +213,7 @@ class Scene:
 
 def plan_chunk(chunk: ChunkCopies, scene: Scene) -> tuple[list[Move], Obstacle | None]:
     """Moves for the copies that one chunk lacks, and why they are fewer than it lacks."""
-    making = scene.traffic.targets.get(chunk.digest, set()) - chunk.good
+    making = scene.traffic.targets.get(chunk.digest, frozenset()) - chunk.good
     need = need_of(chunk, scene.nodes, scene.held, making=len(making))
     moves: list[Move] = []
     for _ in range(need.lacking):
@@ -216,21 +249,24 @@ def source_for(chunk: ChunkCopies, scene: Scene) -> int | None:
 
 def _target(chunk: ChunkCopies, scene: Scene) -> int | Obstacle:
     """The node for a new copy: one whose own copy went bad writes that anew, else as any new copy's."""
-    nodes, traffic = scene.nodes, scene.traffic
-    taking = traffic.targets.get(chunk.digest, set())
-    refused = {target for digest, target in scene.troubles.targets if digest == chunk.digest}
-    unable = traffic.busy | refused
+    nodes, traffic, refused = scene.nodes, scene.traffic, scene.troubles.targets
+    taking = traffic.targets.get(chunk.digest, frozenset())
+    good = chunk.good
+
+    def is_unable(node_id: int) -> bool:
+        return node_id in traffic.busy or (chunk.digest, node_id) in refused
+
     for node_id, state in chunk.copies:
         node = nodes.get(node_id)
-        may = node is not None and not node.draining and has_room_for_repair(node, chunk.size)
-        if state in _LOST and may and node_id not in taking | unable:
+        may = state in _LOST and node is not None and not node.draining and has_room_for_repair(node, chunk.size)
+        if may and node_id not in taking and not is_unable(node_id):
             return node_id
     # Copies that are gone keep their nodes out, and do not count for the spread over zones.
-    holders = {each for each in chunk.good if fate_of(nodes.get(each), scene.held) is not Fate.GONE} | taking
+    holders = {each for each in good if fate_of(nodes.get(each), scene.held) is not Fate.GONE} | taking
     # Where a file was deleted a new one may come: its generation is above that of the delete.
-    going = {node_id for node_id, state in chunk.copies if state == ReplicaState.DELETING} | set(chunk.good)
-    found = scene.choose(chunk.size, holders, unable | going)
+    going = {node_id for node_id, state in chunk.copies if state == ReplicaState.DELETING} | good
+    found = scene.choose(chunk.size, holders, lambda each: each in going or is_unable(each))
     if found is Obstacle.TOO_FEW_NODES:
-        idle = {node.id for node in nodes.values() if node.serves} - going - taking
-        return Obstacle.BUSY if idle & unable else found
+        idle = (node.id for node in nodes.values() if node.serves and node.id not in going and node.id not in taking)
+        return Obstacle.BUSY if any(is_unable(each) for each in idle) else found
     return found

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from random import Random
 
 from dfs_master.catalog.mutations.records import AddEvent
 from dfs_master.catalog.reader_repair import ShortCursor
@@ -18,7 +19,7 @@ from dfs_master.copy_desk import CopyDesk
 from dfs_master.mass_failure import MassFailure, mass_failures
 from dfs_master.membership import KnownNode
 from dfs_master.pace import RateMeter, TokenBucket
-from dfs_master.repair_rules import Fate, Obstacle, Scene, Traffic, fate_of, need_of, plan_chunk
+from dfs_master.repair_rules import Fate, Obstacle, Scene, fate_of, need_of, plan_chunk
 from dfs_master.worklist import Lacking, Worklist
 from dfs_wire import messages as m
 
@@ -91,6 +92,8 @@ class Repairer:
         self._bucket, self._meter = TokenBucket(), RateMeter()
         self._short = Look(SHORT_SECONDS)
         self._gone: dict[int, Look] = {}
+        #: The nodes as they were when this was looked at last: all of them, and what becomes of those that do not stay.
+        self._known: frozenset[int] = frozenset()
         self._fates: dict[int, Fate] = {}
         self._stuck: dict[int, Obstacle] = {}
         self._held: frozenset[int] = frozenset()
@@ -163,8 +166,10 @@ class Repairer:
 
     def _mass_failures(self, nodes: Mapping[int, KnownNode]) -> list[MassFailure]:
         """Who vanished at once; an event when that changes."""
-        absent = {node.id for node in nodes.values() if fate_of(node) is not Fate.STAYS}
-        self._forced &= absent
+        # Given up while they are away, not for ever.
+        self._forced = frozenset(
+            each for each in self._forced if each in nodes and fate_of(nodes[each]) is not Fate.STAYS
+        )
         failures = mass_failures(nodes, self._forced)
         held = frozenset(node_id for failure in failures for node_id in failure.node_ids)
         if held != self._held:
@@ -182,8 +187,10 @@ class Repairer:
 
     def _notice(self, nodes: Mapping[int, KnownNode], now: float) -> None:
         """Begin to look at the copies of nodes that went; forget all where others came back."""
-        fates = {node.id: fate_of(node, self._held) for node in nodes.values()}
-        if fates == self._fates and not (self._work.overflowed and len(self._work) == 0):
+        # Most nodes are there and stay; only of the others there is something to keep.
+        fates = {node.id: fate_of(node, self._held) for node in nodes.values() if node.draining or not node.stays}
+        is_same = fates == self._fates and nodes.keys() == self._known
+        if is_same and not (self._work.overflowed and len(self._work) == 0):
             return
         came_back = [each for each, fate in self._fates.items() if fate is Fate.GONE and fates.get(each) != fate]
         if came_back or self._work.overflowed:
@@ -191,7 +198,7 @@ class Repairer:
             self._stuck.clear()
             self._gone.clear()
             self._short = Look(SHORT_SECONDS)
-        self._fates = fates
+        self._fates, self._known = fates, frozenset(nodes)
         gone = {each for each, fate in fates.items() if fate is Fate.GONE}
         self._gone = {each: look for each, look in self._gone.items() if each in gone}
         for each in gone:
@@ -240,11 +247,13 @@ class Repairer:
         self._work.unpark(now)
         rate = self._cluster.settings.current.repair_bytes_per_second
         self._bucket.fill(rate, now)
-        scene = Scene(
-            nodes, self._cluster.random, self._held, Traffic.of(self._desk.under_way()), self._desk.troubles(now)
-        )
-        room = min(ROUND_CHUNKS, sum(scene.traffic.room(node.id) for node in nodes.values() if node.serves))
-        if room <= 0 or not self._bucket.may(rate):
+        if not self._work.waits or not self._bucket.may(rate):
+            return
+        # Which node gets a copy is nothing to guess at; the system's own randomness costs ten times as much.
+        random = Random(self._cluster.random.getrandbits(64))  # noqa: S311 - no secret
+        scene = Scene(nodes, random, self._held, self._desk.traffic(), self._desk.troubles(now))
+        room = _room(scene)
+        if room <= 0:
             return
         taken = self._work.take(room)
         found = {chunk.id: chunk for chunk in self._cluster.reader.copies_of(taken)}
@@ -304,6 +313,17 @@ class Repairer:
             stuck=Counter(self._stuck.values()),
             failures=tuple(failures),
         )
+
+
+def _room(scene: Scene) -> int:
+    """How many orders the nodes may have now, as far as one round asks: in a large cluster a few nodes tell."""
+    room = 0
+    for node in scene.nodes.values():
+        if node.serves:
+            room += scene.traffic.room(node.id)
+            if room >= ROUND_CHUNKS:
+                return ROUND_CHUNKS
+    return room
 
 
 def _ignore(_result: object) -> None:

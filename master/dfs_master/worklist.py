@@ -37,6 +37,11 @@ class Worklist:
         """Bytes of all copies that are missing."""
         return self._bytes
 
+    @property
+    def waits(self) -> bool:
+        """Whether a chunk is there to be taken."""
+        return any(self._waiting.values())
+
     def put(self, chunk_id: int, lacking: Lacking) -> None:
         """Learn how a chunk stands. One that is taken or parked stays so."""
         before = self._entries.get(chunk_id)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfs_master.membership import LIVE, SUSPECT, KnownNode
-from dfs_master.placement import choose, has_room, upload_reserve_bytes
+from dfs_master.placement import Crowd, choose, has_room, upload_reserve_bytes
 from dfs_wire.errors import NoSpaceError, TooFewNodesError
 from dfs_wire.limits import GIB, MIB
 from dfs_wire.messages import VolumeState
@@ -145,3 +145,14 @@ def test_a_node_that_flaps_comes_last() -> None:
     for seed in range(20):
         assert set(chosen(nodes, 2, seed=seed)) == {2, 3}
     assert len(chosen(nodes, 3)) == 3
+
+
+def test_a_crowd_is_drawn_from_by_free_space() -> None:
+    """One with three times the space is drawn three times as often, as `choose` does; those that may not are not."""
+    nodes = [node(number, free=(300 if number <= 10 else 900) * GIB) for number in range(1, 21)]
+    crowd = Crowd(nodes, Random(1))
+    drawn = Counter(found.id for _ in range(8_000) if (found := crowd.draw(set(), lambda each: each.id != 20)))
+    small, large = (sum(drawn[each] for each in ids) / len(ids) for ids in (range(1, 11), range(11, 20)))
+    assert drawn[20] == 0
+    assert large / small == pytest.approx(3, rel=0.15)
+    assert crowd.draw(set(), lambda _: False) is None

@@ -191,8 +191,41 @@ def test_any_plan_is_sound(states: list[str], good: set[int], wanted: int, seed:
         assert known[move.target].serves
 
 
+def test_what_ended_is_not_under_way() -> None:
+    """Counts go up and down with moves; a copy of them goes its own way."""
+    moves = [Move(number, number.to_bytes(32, "big"), ORDER_BYTES_PER_NODE_MAX // 2, 1, 2) for number in (1, 2)]
+    second = Move(1, moves[0].digest, 5, 1, 3)
+    traffic = Traffic.of([*moves, second])
+    plan = traffic.copy()
+    assert traffic.is_busy(2)
+    traffic.remove(moves[0])
+    assert (traffic.is_busy(2), traffic.room(2), traffic.giving[1]) == (False, ORDERS_PER_NODE_MAX - 1, 2)
+    assert traffic.targets == {moves[0].digest: {3}, moves[1].digest: {2}}
+    traffic.remove(second)
+    assert moves[0].digest not in traffic.targets
+    assert (plan.is_busy(2), plan.taking[2], plan.targets[moves[0].digest]) == (True, 2, {2, 3})
+
+
+def test_a_large_clusters_zones_are_spread() -> None:
+    """Drawn, not compared: the rare node of the other zone is found where there is one to find in some draws."""
+    known = {number: replace(each, zone="b" if number % 4 == 0 else "a") for number, each in nodes(40).items()}
+    for seed in range(50):
+        (move,), _ = plan_chunk(chunk(1), Scene(known, Random(seed)))
+        assert move.target % 4 == 0
+
+
+def test_a_large_cluster_is_looked_at_when_no_draw_finds_room() -> None:
+    """One of 1,000 nodes has room: chance need not meet it."""
+    known = {number: replace(each, free_bytes=GIB) for number, each in nodes(1_000).items()}
+    known[777] = node(777, settling=True)
+    for seed in range(5):
+        (move,), _ = plan_chunk(chunk(1), Scene(known, Random(seed)))
+        assert move.target == 777
+    assert plan_chunk(chunk(777), Scene(known, Random(1)))[1] is Obstacle.NO_ROOM
+
+
 def test_a_round_costs_by_the_chunks_to_mend() -> None:
-    """10,000 chunks over 10,000 nodes: about a second of CPU, whatever else is stored."""
+    """10,000 chunks over 10,000 nodes: well below a second of CPU, whatever else is stored."""
     known = nodes(10_000, n1="dead")
     view = scene(known)
     chunks = [chunk(1, 2 + number % 9_000, number=number, size=MIB) for number in range(1, 10_001)]
@@ -201,4 +234,4 @@ def test_a_round_costs_by_the_chunks_to_mend() -> None:
     seconds = time.process_time() - began
     print(f"10,000 chunks over 10,000 nodes: {seconds:.2f} s of CPU")
     assert planned == len(chunks)
-    assert seconds < 6.0
+    assert seconds < 4.0
