@@ -6,7 +6,7 @@ Copying everything that they hold would cost hours and disks for nothing, so rep
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from dfs_master.membership import DEAD, SUSPECT, KnownNode
+from dfs_master.membership import DEAD, LIVE, SUSPECT, KnownNode
 
 #: Nodes that were last heard within this time of each other vanished at once.
 AT_ONCE_SECONDS = 60.0
@@ -25,7 +25,7 @@ class MassFailure:
 def mass_failures(nodes: Mapping[int, KnownNode], forced: Set[int] = frozenset()) -> list[MassFailure]:
     """Groups of absent nodes that nothing is repaired for. `forced`: those that an operator gave up."""
     absent = sorted(
-        (node for node in nodes.values() if _is_absent(node) and node.id not in forced),
+        (node for node in nodes.values() if node.state != LIVE and _is_absent(node) and node.id not in forced),
         key=lambda node: (node.last_seen_at_ms, node.id),
     )
     found = []

@@ -79,8 +79,9 @@ class KnownNode:
 
     @property
     def stays(self) -> bool:
-        """Whether a verified copy there is one to rely on: the node serves, and nobody told it to go."""
-        return self.serves and not self.settling
+        """Whether a verified copy there is one to rely on: the node serves, and it does not come and go."""
+        # Written out: it is asked of every node in every step of repair.
+        return self.state == LIVE and self.heard and not self.settling and self.volume_state is not VolumeState.FAILED
 
     @property
     def copies_count(self) -> bool:

@@ -76,20 +76,20 @@ class Obstacle(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """How a chunk stands: copies that nobody has or makes, and verified ones on nodes that are there."""
+    """How a chunk stands: copies that nobody has, and verified ones on nodes that are there."""
 
     lacking: int
     left: int
 
 
-def need_of(chunk: ChunkCopies, nodes: Mapping[int, KnownNode], held: Set[int], making: int = 0) -> Need:
-    """What a chunk lacks."""
+def need_of(chunk: ChunkCopies, nodes: Mapping[int, KnownNode], held: Set[int]) -> Need:
+    """What a chunk lacks, without regard to what is under way."""
     kept = left = 0
     for node_id in chunk.good:
         node = nodes.get(node_id)
         kept += fate_of(node, held) is not Fate.GONE
         left += node is not None and node.state in PRESENT
-    return Need(max(0, chunk.copies_wanted - kept - making), left)
+    return Need(max(0, chunk.copies_wanted - kept), left)
 
 
 @dataclass(slots=True)
@@ -211,12 +211,15 @@ class Scene:
         return target.id
 
 
-def plan_chunk(chunk: ChunkCopies, scene: Scene) -> tuple[list[Move], Obstacle | None]:
-    """Moves for the copies that one chunk lacks, and why they are fewer than it lacks."""
-    making = scene.traffic.targets.get(chunk.digest, frozenset()) - chunk.good
-    need = need_of(chunk, scene.nodes, scene.held, making=len(making))
+def plan_chunk(chunk: ChunkCopies, scene: Scene, need: Need | None = None) -> tuple[list[Move], Obstacle | None]:
+    """Moves for the copies that one chunk lacks, and why they are fewer than it lacks.
+
+    `need` is what it lacks without regard to what is under way, where the caller knows that already.
+    """
+    need = need or need_of(chunk, scene.nodes, scene.held)
+    targets = scene.traffic.targets.get(chunk.digest)
     moves: list[Move] = []
-    for _ in range(need.lacking):
+    for _ in range(need.lacking - (len(targets - chunk.good) if targets else 0)):
         source = source_for(chunk, scene)
         if source is None:
             return moves, Obstacle.NO_SOURCE

@@ -270,7 +270,7 @@ class Repairer:
                 self._drop(chunk_id)
                 continue
             self._work.put(chunk_id, Lacking(need.left, chunk.size, need.lacking))
-            moves, obstacle = plan_chunk(chunk, scene)
+            moves, obstacle = plan_chunk(chunk, scene, need)
             for move in moves:
                 self._bucket.take(move.size)
                 self._desk.order(move)
