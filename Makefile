@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Touched when everything that pyproject.toml asks for is installed.
 STAMP := $(VENV)/.installed
 
-.PHONY: help install check fix test demo bench
+.PHONY: help install check fix test demo bench bench-healing
 
 help:
 	@echo "make demo      start a master and three nodes, store real files, read them back"
@@ -16,6 +16,7 @@ help:
 	@echo "make fix       format, and mend what the linter can"
 	@echo "make install   only set up $(VENV)"
 	@echo "make bench     measure beside the machine's limits: WORKLOADS=w1,w2 REPEAT=5 ENGINE=process"
+	@echo "make bench-healing  measure repair, what healing costs users, planning, a million files (quarter of an hour)"
 
 install: $(STAMP)
 
@@ -49,4 +50,11 @@ demo: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m bench.run --engine $(ENGINE) $(if $(WORKLOADS),--workloads $(WORKLOADS)) \
 		$(if $(REPEAT),--repeat $(REPEAT)) $(if $(DURATION),--seconds $(DURATION)) \
-		$(if $(VOLUME),--volume $(VOLUME)) $(if $(JSON),--json $(JSON))
+		$(if $(VOLUME),--volume $(VOLUME)) $(if $(FILES),--files $(FILES)) $(if $(JSON),--json $(JSON))
+
+# Each of these repeats by itself what has to be repeated.
+bench-healing: $(STAMP)
+	$(MAKE) bench WORKLOADS=w4 REPEAT=3 JSON=bench-w4.json
+	$(MAKE) bench WORKLOADS=w7 REPEAT=1 JSON=bench-w7.json
+	$(MAKE) bench WORKLOADS=w8 REPEAT=1 JSON=bench-w8.json
+	$(BIN)/python -m bench.planning --json bench-planning.json

@@ -28,8 +28,10 @@ class Options:
 
     seconds: float = 300.0
     clients: int = 16
-    #: What `w4` stores.
+    #: What `w4` stores; a turn of `w7` uploads a quarter of it.
     volume_mib: int = 2048
+    #: What `w8` has in its larger catalog.
+    files: int = 1_000_000
 
 
 @dataclass

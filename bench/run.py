@@ -25,7 +25,13 @@ def main() -> None:
     parser.add_argument("--engine", choices=("process", "docker"), default="process")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long `load` lasts (default %(default)s)")
     parser.add_argument("--clients", type=int, default=16, help="clients of `load` (default %(default)s)")
-    parser.add_argument("--volume", type=int, default=2048, help="MiB that `w4` stores (default %(default)s)")
+    parser.add_argument(
+        "--volume",
+        type=int,
+        default=2048,
+        help="MiB that `w4` stores; `w7` uploads a quarter of it a turn (default %(default)s)",
+    )
+    parser.add_argument("--files", type=int, default=1_000_000, help="in the catalog of `w8` (default %(default)s)")
     parser.add_argument("--directory", type=Path, help="where clusters and limits write (default: the system's)")
     parser.add_argument("--json", type=Path, default=Path("bench-result.json"), help="default %(default)s")
     options = parser.parse_args()
@@ -41,7 +47,7 @@ def main() -> None:
     for number in range(1, options.repeat + 1):
         for name in chosen:
             print(f"run {number} of {options.repeat}: {name}", file=sys.stderr)
-            asked = Options(options.seconds, options.clients, options.volume)
+            asked = Options(options.seconds, options.clients, options.volume, options.files)
             runs.append(_run(name, options.engine, options.directory, asked))
             summary = {"engine": options.engine, "repeat": options.repeat, "workloads": chosen, **summarise(runs)}
             # After each: who interrupts a long measurement keeps what there is.

@@ -58,6 +58,14 @@ TARGETS = {
     "w5 dfs-client list": Target("", 0.200, smaller=True),
     "w6 up": Target("two copies", 2 * 219, 822),
     "w6 down": Target("loopback", 1.25 * 757, 4_140),
+    "w7 up, cost of scrub": Target("", 20, smaller=True),
+    "w7 up, cost of repair": Target("", 20, smaller=True),
+    "w7 4 KiB up, cost of scrub": Target("", 20, smaller=True),
+    "w7 4 KiB up, cost of repair": Target("", 20, smaller=True),
+    **{
+        f"w8 {request}, factor": Target("", 1.5, smaller=True)
+        for request in ("stat", "stat again", "open", "list of 1,000", "create 4 KiB", "delete")
+    },
     "load errors": Target("", 0, smaller=True),
     "load stat p99": Target("", 50, smaller=True),
 }

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 from bench.recording import Run
+from bench.workloads.beside import beside_healing
 from bench.workloads.large import eight_large, one_large
 from bench.workloads.load import mixed_load
 from bench.workloads.metadata import empty_files, stat_under_writes
+from bench.workloads.million import million_files
 from bench.workloads.repair import wiped_node
 from bench.workloads.servers import idle_servers
 from bench.workloads.small import small_files
@@ -18,6 +20,8 @@ WORKLOADS: dict[str, Callable[[Run], None]] = {
     "w4": wiped_node,
     "w5": idle_servers,
     "w6": eight_large,
+    "w7": beside_healing,
+    "w8": million_files,
     "load": mixed_load,
 }
 

@@ -3,14 +3,18 @@
 import json
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 from bench import compare, limits
+from bench.catalogs import Filled
 from bench.cluster import Cluster
 from bench.recording import Options, Run
 from bench.report import print_table, summarise
 from bench.targets import TARGETS, Target
-from bench.workloads import STARTS_ITSELF, USUAL, WORKLOADS
+from bench.workloads import STARTS_ITSELF, USUAL, WORKLOADS, beside, million
+
+from dfs_client.api import Dfs
 
 
 def make_run(up: float, limit: float, *, list_seconds: float = 0.1) -> Run:
@@ -60,6 +64,42 @@ def test_the_machines_own_copies_leave_nothing_behind(tmp_path: Path) -> None:
     """Whole files, each copied once; then the disk is as it was."""
     assert limits.copy_and_fsync(tmp_path, files=3, mib=1) > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cost_is_judged_by_the_turns_next_to_it() -> None:
+    """The disk doubles its speed meanwhile; a turn that was over too early counts for nothing, its neighbours do."""
+    turns = [
+        (beside.ALONE, 100.0),
+        (beside.SCRUB, 95.0),
+        (beside.ALONE, 100.0),
+        (beside.REPAIR, 135.0),
+        (beside.ALONE, 200.0),
+        (beside.SCRUB, 150.0),
+        (beside.ALONE, 200.0),
+        (beside.OVER, 1.0),
+        (beside.ALONE, 200.0),
+        (beside.SCRUB, 180.0),
+        (beside.ALONE, 200.0),
+    ]
+    assert beside.costs(turns) == pytest.approx({beside.SCRUB: 10.0, beside.REPAIR: 10.0})
+
+
+def test_a_workload_that_healed_nothing_is_an_error() -> None:
+    """Rather than a good figure."""
+    run = make_run(1, 1)
+    with pytest.raises(RuntimeError, match="repair"):
+        beside._note(run, "up", "MiB/s", [(beside.ALONE, 1.0), (beside.SCRUB, 1.0), (beside.ALONE, 1.0)])
+
+
+def test_each_target_of_the_million_files_is_a_request_that_is_made() -> None:
+    """A renamed request must not lose its target."""
+    filled = Filled(million.FEW, 0)
+    requests = million._Store(Dfs.__new__(Dfs), filled, Random(1)).work()
+    wanted = {name for name in TARGETS if name.startswith("w8 ")}
+    assert wanted == {f"w8 {name}, factor" for name in requests}
+    once = sum(times for name, (times, _) in requests.items() if name in ("stat", "open", "delete"))
+    assert once <= million.FEW
+    assert filled.path(999) == "/full/000000/000999"
 
 
 def test_the_usual_workloads_exist() -> None:
