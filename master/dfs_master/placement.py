@@ -9,6 +9,9 @@ from dfs_wire.limits import GIB
 
 #: After so many draws from a crowd somebody has to look at all of it.
 DRAWS_MAX = 64
+#: Of more nodes than this, so many are drawn and chosen from.
+MANY_NODES = 256
+SAMPLE_NODES = 64
 
 
 def upload_reserve_bytes(capacity_bytes: int) -> int:
@@ -45,12 +48,56 @@ def choose(
 
     Nodes with more free space are likelier, in proportion (weighted sampling without replacement, Efraimidis and
     Spirakis 2006, in its exponential form). Zones that hold no copy yet come before zones that do, nodes that come and
-    go after all others.
+    go after all others. Of many nodes a sample is enough, unless all of them must be asked for a zone or for room.
 
     Raises:
         TooFewNodesError: fewer nodes can be reached than copies are missing.
         NoSpaceError: enough are there, but they are full.
     """
+    everybody = list(nodes)
+    if len(everybody) > MANY_NODES:
+        few = _choose_among_few(everybody, count, size, holders=holders, excluded=excluded, random=random, room=room)
+        if few is not None:
+            return few
+    return _choose(everybody, count, size, holders=holders, excluded=excluded, random=random, room=room)
+
+
+def _choose_among_few(
+    everybody: list[KnownNode],
+    count: int,
+    size: int,
+    *,
+    holders: Set[int],
+    excluded: Set[int],
+    random: Random,
+    room: Callable[[KnownNode, int], bool],
+) -> list[KnownNode] | None:
+    """As `_choose`, among a sample of a large cluster; None where looking at all might find better ones."""
+    sample = {each.id: each for each in random.choices(everybody, k=SAMPLE_NODES)}
+    if holders:
+        sample |= {each.id: each for each in everybody if each.id in holders}
+    try:
+        chosen = _choose(sample.values(), count, size, holders=holders, excluded=excluded, random=random, room=room)
+    except (NoSpaceError, TooFewNodesError):
+        return None
+    held = {sample[each].zone for each in holders if each in sample}
+    fresh = {each.zone for each in chosen} - held
+    zones_left = {each.zone for each in everybody} - held
+    if len(fresh) < min(count, len(zones_left)) or any(each.settling for each in chosen):
+        return None
+    return chosen
+
+
+def _choose(
+    nodes: Iterable[KnownNode],
+    count: int,
+    size: int,
+    *,
+    holders: Set[int],
+    excluded: Set[int],
+    random: Random,
+    room: Callable[[KnownNode, int], bool],
+) -> list[KnownNode]:
     everybody = list(nodes)
     present = [each for each in everybody if each.serves and each.id not in holders and each.id not in excluded]
     candidates = [each for each in present if room(each, size)]

@@ -156,3 +156,33 @@ def test_a_crowd_is_drawn_from_by_free_space() -> None:
     assert drawn[20] == 0
     assert large / small == pytest.approx(3, rel=0.15)
     assert crowd.draw(set(), lambda _: False) is None
+
+
+def test_of_many_nodes_a_sample_is_compared() -> None:
+    """What is decided by all of them still is: the rare zone, the rare node with room, the refusal and its numbers."""
+    many = [node(number) for number in range(1, 1_001)]
+    asked: list[int] = []
+
+    def room(each: KnownNode, size: int) -> bool:
+        asked.append(each.id)
+        return has_room(each, size)
+
+    found = choose(many, 2, MIB, holders={1}, excluded={2}, random=Random(1), room=room)
+    assert len({1, 2, *(each.id for each in found)}) == 4
+    assert len(asked) <= 64
+    rare = [*many, node(2_000, zone="b")]
+    assert all(2_000 in chosen(rare, 2, seed=seed) for seed in range(5))
+    assert all(2_000 in chosen(rare, 1, holders=(7,), seed=seed) for seed in range(5))
+    full = [node(number, free=0) for number in range(1, 1_001)]
+    assert chosen([*full, node(3_000)], 1) == [3_000]
+    with pytest.raises(NoSpaceError):
+        chosen(full, 1)
+    with pytest.raises(TooFewNodesError, match="0 of 1000 nodes"):
+        chosen([node(number, state=SUSPECT) for number in range(1, 1_001)], 1)
+
+
+def test_of_many_nodes_the_emptier_is_the_likelier() -> None:
+    """In proportion, as among few."""
+    many = [node(number, free=(300 if number <= 500 else 900) * GIB) for number in range(1, 1_001)]
+    drawn = Counter(chosen(many, 1, seed=seed)[0] > 500 for seed in range(3_000))
+    assert drawn[True] / drawn[False] == pytest.approx(3, rel=0.15)
