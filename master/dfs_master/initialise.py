@@ -1,21 +1,16 @@
 """Making a new cluster's metadata: database, key, credentials."""
 
 import secrets
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfs_master.catalog.committer import Committer, take_epoch
-from dfs_master.catalog.engine import open_engine
-from dfs_master.catalog.migrate import upgrade
-from dfs_master.catalog.mutations.records import AddCredential, SetSetting
-from dfs_master.catalog.reader import Reader
+from dfs_master.catalog import fresh
 from dfs_master.config import DATABASE_FILE, held
 from dfs_master.credentials import key_digest, make_key
 from dfs_master.keys import KEY_FILE, make_master_key
 from dfs_runtime.clock import Clock
 from dfs_runtime.files import make_directory
-from dfs_wire.errors import AlreadyExistsError, DfsError
+from dfs_wire.errors import AlreadyExistsError
 from dfs_wire.messages import Role
 
 
@@ -45,26 +40,16 @@ def initialise(data: Path, clock: Clock, *, copies: int) -> NewCluster:
 
 def _initialise(data: Path, clock: Clock, copies: int) -> NewCluster:
     database = data / DATABASE_FILE
-    upgrade(database, clock)
-    engine = open_engine(database)
-    with closing(Reader(engine, clock)) as reader:
-        if reader.setting("cluster_id") is not None:
-            raise AlreadyExistsError(f"{data} holds a master already; start it with: dfs-master --data {data}")
+    if fresh.cluster_in(database) is not None:
+        raise AlreadyExistsError(f"{data} holds a master already; start it with: dfs-master --data {data}")
     if not (data / KEY_FILE).exists():
         make_master_key(data)
     made = NewCluster(secrets.token_hex(16), make_key(), make_key(), make_key())
     keys = {Role.CLIENT: made.client_key, Role.ADMIN: made.admin_key, Role.JOIN: made.join_token}
-    failed: list[BaseException] = []
-    committer = Committer(engine, clock, take_epoch(engine), nodes=dict, on_fatal=failed.append)
-    outcomes = committer.run_group(
-        [
-            SetSetting("cluster_id", made.cluster_id),
-            SetSetting("copies", str(copies)),
-            *(AddCredential(role, key_digest(key), f"the first {role} key") for role, key in keys.items()),
-        ]
+    fresh.make(
+        database,
+        {"cluster_id": made.cluster_id, "copies": str(copies)},
+        [fresh.FirstKey(role, key_digest(key), f"the first {role} key") for role, key in keys.items()],
+        clock.wall_ms(),
     )
-    committer.stop()
-    for outcome in [*failed, *outcomes]:
-        if isinstance(outcome, DfsError):
-            raise outcome
     return made

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from dfs_master.catalog import sqlite
+from dfs_master.catalog.dialect import database_url
 from dfs_wire.errors import NotFoundError
 
 
@@ -26,7 +27,7 @@ def open_engine(path: Path, *, read_only: bool = False) -> Engine:
     if not path.is_file():
         raise NotFoundError(f"there is no metadata database at {path}; make one with dfs-master init --data DIR")
     engine = create_engine(
-        sqlite.database_url(path, read_only=read_only), connect_args=sqlite.CONNECT_ARGUMENTS, poolclass=NullPool
+        database_url(path, read_only=read_only), connect_args=sqlite.CONNECT_ARGUMENTS, poolclass=NullPool
     )
 
     def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -3,7 +3,8 @@
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from dfs_master.catalog.models import FIRST_FREE_ID, Setting
+from dfs_master.catalog.fresh import FIRST_FREE_ID
+from dfs_master.catalog.models import Setting
 from dfs_master.catalog.statements import Statement
 
 #: Ids are 63 bit, so a start that throws the rest of a block away costs nothing.

@@ -1,7 +1,6 @@
 """Bringing a metadata database to the schema that this program needs."""
 
 import errno
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,15 +11,13 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from dfs_master.catalog import sqlite, views
 from dfs_master.catalog.engine import connect_raw, open_engine
+from dfs_master.catalog.fresh import HEAD as HEAD  # what all that migrates calls by this name
 from dfs_runtime.clock import Clock
-from dfs_runtime.files import SECRET_MODE, fsync_directory, temporary_name
+from dfs_runtime.files import fsync_directory, temporary_name
 from dfs_wire.errors import SchemaError
 
 if TYPE_CHECKING:
     from alembic.config import Config
-
-#: The newest revision in `dfs_migrations.versions`. Stands here so that a start without a change loads no Alembic.
-HEAD = "0002"
 
 _SCRIPTS = "dfs_migrations:"
 
@@ -73,7 +70,7 @@ def upgrade(path: Path, clock: Clock) -> Upgrade:
         SchemaError: a newer program wrote it, or it is not ours.
         OSError: no copy could be made; nothing was changed.
     """
-    _create_file(path)
+    sqlite.create_file(path)
     engine = open_engine(path)
     with engine.connect() as connection:
         before = revision_of(connection)
@@ -92,12 +89,6 @@ def upgrade(path: Path, clock: Clock) -> Upgrade:
         raw.close()
     fsync_directory(path.parent)
     return Upgrade(before, HEAD, copy)
-
-
-def _create_file(path: Path) -> None:
-    """An empty file is an empty database; SQLite gives the log beside it the same mode."""
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, SECRET_MODE))
 
 
 def _run(engine: Engine, before: str | None) -> None:

@@ -35,8 +35,6 @@ REMOVED_ENTRY_ID = 2
 COPIES_DEFAULT = 2
 #: `versions.removed_at` of a version that lost some of its extents already: nobody may open it any more.
 BEING_REMOVED = 0
-#: Ids below are the migrations' own.
-FIRST_FREE_ID = 16
 
 
 class NodeState(StrEnum):

@@ -1,24 +1,26 @@
-"""All that is SQLite's own: pragmas, backup, checkpoints, integrity checks, date functions of views."""
+"""SQLite's own, as far as the driver goes: pragmas, backup, checkpoints, integrity checks, errors.
+
+`dialect` has what is SQLite's own in SQL. Nothing here loads SQLAlchemy, which `init` does without.
+"""
 
 import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from sqlalchemy import URL, Text
-from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
-from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
-
+from dfs_runtime.files import SECRET_MODE
 from dfs_wire.errors import CorruptError, DfsError, NoSpaceError, SchemaError, UnavailableError
 
-#: What statements are compiled for.
-DIALECT: Dialect = sqlite_dialect()
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+    AnyConnection = DBAPIConnection | sqlite3.Connection
+
+#: What `connect` gives.
+Connection = sqlite3.Connection
 
 DRIVER_ERROR = sqlite3.Error
 
@@ -52,21 +54,40 @@ class CheckpointResult(NamedTuple):
     moved_frames: int
 
 
-def database_url(path: Path, *, read_only: bool) -> URL:
+def database_uri(path: Path, *, read_only: bool) -> str:
     """The address of a database file, which exists: a lost one must not become an empty one."""
-    mode = "ro" if read_only else "rw"
-    return URL.create("sqlite", database=_uri(path, mode), query={"uri": "true"})
-
-
-def _uri(path: Path, mode: str) -> str:
-    return f"file:{quote(str(path.absolute()))}?mode={mode}"
+    return f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rw'}"
 
 
 #: Transactions are ours: the driver sends no BEGIN of its own, neither before an INSERT nor around DDL.
 CONNECT_ARGUMENTS: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "cached_statements": 256}
 
 
-def prepare(connection: DBAPIConnection, *, read_only: bool) -> None:
+def create_file(path: Path) -> None:
+    """Make an empty file, which is an empty database, unless one is there. The log beside it gets the same mode."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, SECRET_MODE))
+
+
+def connect(path: Path) -> Connection:
+    """A prepared connection to a database file, without SQLAlchemy.
+
+    Raises:
+        SchemaError, CorruptError, UnavailableError: as `prepare`.
+    """
+    try:
+        connection: Connection = sqlite3.connect(database_uri(path, read_only=False), uri=True, **CONNECT_ARGUMENTS)
+    except sqlite3.Error as error:
+        raise translated(error) from error
+    try:
+        prepare(connection, read_only=False)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def prepare(connection: "AnyConnection", *, read_only: bool) -> None:
     """Set a fresh connection up, and refuse one that would acknowledge what is not durable.
 
     Raises:
@@ -88,7 +109,7 @@ def prepare(connection: DBAPIConnection, *, read_only: bool) -> None:
         )
 
 
-def checkpoint(connection: DBAPIConnection, *, truncate: bool = False) -> CheckpointResult:
+def checkpoint(connection: "AnyConnection", *, truncate: bool = False) -> CheckpointResult:
     """Move the write-ahead log into the database file: what is free to move, or (`truncate`) all, waiting for it."""
     ((busy, log, moved),) = _fetch(connection, f"PRAGMA wal_checkpoint({'TRUNCATE' if truncate else 'PASSIVE'})")
     return CheckpointResult(bool(busy), int(log), int(moved))
@@ -108,10 +129,12 @@ def backup(source: Path, target: Path) -> None:
     Raises:
         OSError, DfsError: `target` may hold a part; the caller removes it.
     """
-    descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, SECRET_MODE)
     try:
         with (
-            closing(sqlite3.connect(_uri(source, "ro"), uri=True, timeout=_BUSY_MS / 1000)) as reading,
+            closing(
+                sqlite3.connect(database_uri(source, read_only=True), uri=True, timeout=_BUSY_MS / 1000)
+            ) as reading,
             closing(sqlite3.connect(target, isolation_level=None)) as writing,
         ):
             # All pages in one step: the source is in WAL, so its writers do not wait, and the copy needs no restart.
@@ -125,7 +148,7 @@ def backup(source: Path, target: Path) -> None:
         os.close(descriptor)
 
 
-def integrity_faults(connection: DBAPIConnection) -> list[str]:
+def integrity_faults(connection: "AnyConnection") -> list[str]:
     """What SQLite's own check of its pages and indices finds wrong, a sentence each."""
     try:
         return [line for (line,) in _fetch(connection, "PRAGMA integrity_check") if line != "ok"]
@@ -133,60 +156,24 @@ def integrity_faults(connection: DBAPIConnection) -> list[str]:
         return [str(error)]
 
 
-def foreign_key_faults(connection: DBAPIConnection) -> list[str]:
+def foreign_key_faults(connection: "AnyConnection") -> list[str]:
     """Rows that refer to a row that is not there, a sentence each."""
     rows = _fetch(connection, "PRAGMA foreign_key_check")
     return [f"a row of {table} ({row_id}) refers to no row of {parent}" for table, row_id, parent, _ in rows]
 
 
-def set_foreign_keys(connection: DBAPIConnection, *, on: bool) -> None:
+def set_foreign_keys(connection: "AnyConnection", *, on: bool) -> None:
     """Switch the checking of foreign keys. Has no effect inside a transaction."""
     _fetch(connection, f"PRAGMA foreign_keys = {'ON' if on else 'OFF'}")
 
 
-def _fetch(connection: DBAPIConnection, sql: str) -> Sequence[Any]:
+def _fetch(connection: "AnyConnection", sql: str) -> Sequence[Any]:
     cursor = connection.cursor()
     try:
         cursor.execute(sql)
         return cursor.fetchall()
     finally:
         cursor.close()
-
-
-class HexText(FunctionElement[str]):
-    """Bytes as lower-case hex digits."""
-
-    type = Text()
-    inherit_cache = True
-
-
-class UtcText(FunctionElement[str]):
-    """Milliseconds since 1970 as RFC 3339 in UTC."""
-
-    type = Text()
-    inherit_cache = True
-
-
-class OctalText(FunctionElement[str]):
-    """Permission bits as `chmod` takes them."""
-
-    type = Text()
-    inherit_cache = True
-
-
-@compiles(HexText, "sqlite")
-def _hex_text(element: HexText, compiler: SQLCompiler, **options: object) -> str:
-    return f"lower(hex({compiler.process(element.clauses, **options)}))"
-
-
-@compiles(UtcText, "sqlite")
-def _utc_text(element: UtcText, compiler: SQLCompiler, **options: object) -> str:
-    return f"strftime('%Y-%m-%dT%H:%M:%fZ', ({compiler.process(element.clauses, **options)}) / 1000.0, 'unixepoch')"
-
-
-@compiles(OctalText, "sqlite")
-def _octal_text(element: OctalText, compiler: SQLCompiler, **options: object) -> str:
-    return f"printf('%04o', {compiler.process(element.clauses, **options)})"
 
 
 def translated(error: sqlite3.Error) -> DfsError:

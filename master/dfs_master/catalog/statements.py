@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.visitors import iterate
 
-from dfs_master.catalog.sqlite import DIALECT
+from dfs_master.catalog.dialect import DIALECT
 
 Row = tuple[Any, ...]
 Values = Mapping[str, object]

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
+from dfs_master.catalog.dialect import DIALECT, HexText, OctalText, UtcText
 from dfs_master.catalog.models import (
     ROOT_ENTRY_ID,
     Chunk,
@@ -32,7 +33,6 @@ from dfs_master.catalog.models import (
     ReplicaState,
     Version,
 )
-from dfs_master.catalog.sqlite import DIALECT, HexText, OctalText, UtcText
 
 #: Copies on nodes in these states count.
 COUNTED_STATES = (NodeState.LIVE, NodeState.DRAINING, NodeState.MAINTENANCE)

@@ -9,8 +9,9 @@ import pytest
 from tests.support.catalog import CatalogBuilder, digest_of
 
 from dfs_master.catalog.engine import connect_raw, open_engine
+from dfs_master.catalog.fresh import FIRST_FREE_ID
 from dfs_master.catalog.ids import Counters, IdBlocks
-from dfs_master.catalog.models import FIRST_FREE_ID, ROOT_ENTRY_ID, Node
+from dfs_master.catalog.models import ROOT_ENTRY_ID, Node
 from dfs_master.catalog.overlay import Journal, Overlay
 from dfs_master.catalog.rows import EntryRow, ExtentRow, SettingRow, TableWriter
 from dfs_master.catalog.staging import Staging
