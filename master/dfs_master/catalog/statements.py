@@ -1,4 +1,4 @@
-"""SQL for hot paths: written as SQLAlchemy Core, compiled once, run on the driver's own cursor.
+"""SQL for hot paths: written as SQLAlchemy Core, compiled at its first use, run on the driver's own cursor.
 
 Portable, because Core writes the text; fast, because nothing of SQLAlchemy runs when it is used. Values pass as the
 driver gives them (int, str, bytes, None): no type of `models` needs a conversion.
@@ -27,15 +27,30 @@ class Statement:
     An `insert(Model)` without values takes all columns of the table by their names.
     """
 
-    __slots__ = ("_bind", "_defaults", "names", "sql")
+    __slots__ = ("_bind", "_defaults", "_expression", "names", "sql")
+
+    sql: str
+    #: Names in the order of the placeholders; empty where the driver takes names itself.
+    names: tuple[str, ...]
+    _defaults: dict[str, object]
+    _bind: Callable[[Values], Any]
 
     def __init__(self, expression: SelectBase | UpdateBase, *, dialect: Dialect = DIALECT) -> None:
-        compiled = _compile(expression, dialect)
-        self.sql: str = str(compiled)
-        #: Names in the order of the placeholders; empty where the driver takes names itself.
-        self.names: tuple[str, ...] = tuple(compiled.positiontup or ())
-        self._defaults: dict[str, object] = {k: v for k, v in compiled.params.items() if v is not None}
-        self._bind = _binder(self.names) if compiled.positional else _by_name
+        self._expression = (expression, dialect)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whichever of the slots
+        """Python asks here for a slot that is still empty: it is compiled now. Most statements never are.
+
+        Two threads that come here at once write the same values.
+        """
+        if name not in _COMPILED:
+            raise AttributeError(name)
+        compiled = _compile(*self._expression)
+        self._bind = _binder(tuple(compiled.positiontup or ())) if compiled.positional else _by_name
+        self._defaults = {k: v for k, v in compiled.params.items() if v is not None}
+        self.names = tuple(compiled.positiontup or ())
+        self.sql = str(compiled)
+        return object.__getattribute__(self, name)
 
     def run(self, cursor: DBAPICursor, **values: object) -> int:
         """Execute; returns how many rows were changed."""
@@ -67,37 +82,47 @@ class Statement:
             cursor.executemany(self.sql, bound)
 
 
+#: What a statement has when it is compiled.
+_COMPILED = frozenset({"_bind", "_defaults", "names", "sql"})
+
+
 class Batch:
     """A look-up of many keys by statements of a few fixed sizes; the last key is repeated to fill one up.
 
     `make` gives the statement for so many keys: its last parameters, after those that all keys share.
     """
 
-    __slots__ = ("_statements",)
+    __slots__ = ("_compiled", "_make", "_shared")
 
     _SIZES = (8, 64, 256)
 
     def __init__(self, make: Callable[[list[BindParameter[Any]]], SelectBase], *shared: str) -> None:
-        self._statements: list[tuple[int, str]] = []
-        for size in self._SIZES:
-            statement = Statement(make([bindparam(f"k{number}") for number in range(size)]))
-            if statement.names != (*shared, *(f"k{number}" for number in range(size))):
-                raise ValueError("a batch takes its values in another order than it is given them")
-            self._statements.append((size, statement.sql))
+        self._make = make
+        self._shared = shared
+        self._compiled: dict[int, str] = {}
 
     @property
     def sql(self) -> str:
         """The smallest statement, for whoever wants to see its plan."""
-        return self._statements[0][1]
+        return self._sql(self._SIZES[0])
+
+    def _sql(self, size: int) -> str:
+        """The statement for so many keys, made when it is first needed."""
+        if size not in self._compiled:
+            statement = Statement(self._make([bindparam(f"k{number}") for number in range(size)]))
+            if statement.names != (*self._shared, *(f"k{number}" for number in range(size))):
+                raise ValueError("a batch takes its values in another order than it is given them")
+            self._compiled[size] = statement.sql
+        return self._compiled[size]
 
     def rows(self, cursor: DBAPICursor, keys: Sequence[object], *shared: object) -> Iterator[Row]:
         """The rows of all keys. Does nothing without keys."""
         largest = self._SIZES[-1]
         for start in range(0, len(keys), largest):
             some = list(keys[start : start + largest])
-            size, sql = next(each for each in self._statements if each[0] >= len(some))
+            size = next(each for each in self._SIZES if each >= len(some))
             some += some[-1:] * (size - len(some))
-            cursor.execute(sql, (*shared, *some))
+            cursor.execute(self._sql(size), (*shared, *some))
             yield from cursor.fetchall()
 
 

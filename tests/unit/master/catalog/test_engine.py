@@ -8,16 +8,17 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import SelectBase, UpdateBase, bindparam, insert, select, update
 from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+from sqlalchemy.sql.compiler import SQLCompiler
 
-from dfs_master.catalog import migrate, sqlite
+from dfs_master.catalog import migrate, sqlite, statements
 from dfs_master.catalog.checkpoint import Checkpointer
 from dfs_master.catalog.engine import connect_raw, open_engine, translated_errors
 from dfs_master.catalog.models import Entry, Node, Setting
 from dfs_master.catalog.rows import NodeRow
-from dfs_master.catalog.statements import Statement, columns
+from dfs_master.catalog.statements import Batch, Statement, columns
 from dfs_runtime.clock import ManualClock
 from dfs_wire.errors import CorruptError, NotFoundError, SchemaError, UnavailableError
 
@@ -105,6 +106,27 @@ def test_a_statement_keeps_its_constants_and_takes_its_parameters(raw: DBAPIConn
     change.many(cursor, [{"which": "a", "value": "7"}, {"which": "b", "value": "8"}])
     assert _READ.one(cursor, name="b") == ("8",)
     assert _READ.one(cursor, name="z") is None
+
+
+def test_a_statement_is_compiled_once_and_only_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A master that starts needs few of its statements."""
+    compiled, real = [], statements._compile
+
+    def counted(expression: SelectBase | UpdateBase, dialect: Dialect) -> SQLCompiler:
+        compiled.append(expression)
+        return real(expression, dialect)
+
+    monkeypatch.setattr(statements, "_compile", counted)
+    statement = Statement(select(Setting.value).where(Setting.name == bindparam("name")))
+    batch = Batch(lambda keys: select(Setting.value).where(Setting.name.in_(keys)))
+    assert compiled == []
+    assert statement.sql.startswith("SELECT")
+    assert statement.names == ("name",)
+    assert len(compiled) == 1
+    assert batch.sql == batch.sql
+    assert len(compiled) == 2
+    with pytest.raises(AttributeError, match="nothing_of_it"):
+        _ = statement.nothing_of_it
 
 
 def test_many_of_nothing_is_nothing(raw: DBAPIConnection) -> None:
