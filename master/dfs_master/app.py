@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import version
 
 from dfs_master.catalog.checkpoint import Checkpointer
 from dfs_master.catalog.committer import Committer, take_epoch
@@ -37,6 +36,7 @@ from dfs_master.settings import SettingsHolder, from_records
 from dfs_runtime.clock import Clock, SystemClock
 from dfs_runtime.lifecycle import StopSignal, raise_descriptor_limit
 from dfs_runtime.logs import configure_logs
+from dfs_runtime.version import VERSION
 from dfs_runtime.workers import Periodic, WorkerPool
 from dfs_wire.errors import NotFoundError, SchemaError
 from dfs_wire.event_listener import EventListener
@@ -140,7 +140,7 @@ def build_cluster(config: MasterConfig, engine: Engine, clock: Clock, line_key: 
         generations=Generations(epoch),
         started_at=now,
         copies=int(copies),
-        software=f"dfs {version('dfs')}",
+        software=f"dfs {VERSION}",
         settings=holder,
         safe_mode=_safe_mode(nodes, copies_by_node, records, begun, now),
         fence=Fence(begun, next_id=int(records.get("next_id", 0))),

@@ -38,6 +38,7 @@ from dfs_node.volume_directory import (
     filesystem_id,
     make_chunk_directories,
     prefix_path,
+    prefix_paths,
     using,
 )
 from dfs_node.volume_health import FULL, LIMITS, VolumeHealth
@@ -70,7 +71,7 @@ class DiskVolume:
         clock = clock or SystemClock()
         self._gauge = SpaceGauge(self._disk, path, self.health, clock)
         self._temporary_numbers = itertools.count(1)
-        self._prefixes = [str(prefix_path(path, prefix)) for prefix in range(256)]
+        self._prefixes = prefix_paths(path)
         self._locks = [threading.Lock() for _ in range(256)]
         self._used_lock = threading.Lock()
         with using(path):

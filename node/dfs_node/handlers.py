@@ -1,13 +1,11 @@
 """All verbs of a node. Chunk bytes have files of their own; the small verbs are here."""
 
-from functools import cache
-from importlib.metadata import version
-
 from dfs_node.findings import FindingQueue
 from dfs_node.get_chunk import ChunkReader
 from dfs_node.put_chunk import ChunkReceiver
 from dfs_node.receipts import Credentials
 from dfs_node.volume import StoredChunk, Volume
+from dfs_runtime.version import VERSION
 from dfs_wire import messages as m
 from dfs_wire import tickets
 from dfs_wire.channel import Answer
@@ -16,10 +14,9 @@ from dfs_wire.errors import BadCredentialError, NotAllowedError, VolumeFailedErr
 from dfs_wire.service import ChunkAnswer, ChunkBody, Handler, Session
 
 
-@cache
 def software() -> str:
-    """What a node calls itself in `Hello`. Finding it reads the installation: once is enough."""
-    return f"dfs-node {version('dfs')}"
+    """What a node calls itself in `Hello`."""
+    return f"dfs-node {VERSION}"
 
 
 class NodeHandlers:

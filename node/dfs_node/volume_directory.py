@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dfs_node.chunk_file import digest_from_name
@@ -71,12 +71,19 @@ def prefix_path(volume: Path, prefix: int) -> Path:
     return volume / CHUNKS / f"{prefix:02x}"
 
 
+def prefix_paths(volume: Path) -> list[str]:
+    """All 256 of them, in order, as text: a start goes through them several times."""
+    chunks = volume / CHUNKS
+    return [f"{chunks}/{prefix:02x}" for prefix in range(256)]
+
+
 def make_chunk_directories(volume: Path) -> None:
     """Make what is missing of the 256 directories, durably."""
     chunks = volume / CHUNKS
     chunks.mkdir(mode=0o700, exist_ok=True)
-    for prefix in range(256):
-        prefix_path(volume, prefix).mkdir(mode=0o700, exist_ok=True)
+    for path in prefix_paths(volume):
+        with suppress(FileExistsError):
+            os.mkdir(path, mode=0o700)  # noqa: PTH102 - a third of the time of the same by Path
     fsync_directory(chunks)
     fsync_directory(volume)
 
@@ -88,8 +95,8 @@ def clean_chunks(volume: Path, disk: Disk) -> int:
         OSError: the volume cannot be used.
     """
     used = removed = 0
-    for prefix in range(256):
-        with os.scandir(prefix_path(volume, prefix)) as entries:
+    for path in prefix_paths(volume):
+        with os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     log.warning("%s is a directory where only chunks are; it is left alone", entry.path)
