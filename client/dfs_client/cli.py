@@ -1,10 +1,9 @@
 """Entry point of the program `dfs-client`."""
 
-import gc
 import sys
 from typing import NoReturn
 
-from dfs_runtime.imports import uncollected
+from dfs_runtime.imports import collect_seldom, leave, uncollected
 
 
 def main() -> NoReturn:
@@ -16,7 +15,7 @@ def main() -> NoReturn:
     try:
         with uncollected():
             from dfs_client.program import run_program
-
+        collect_seldom()
         code = run_program(sys.argv[1:])
     except KeyboardInterrupt:
         from dfs_client.output import Output
@@ -25,9 +24,7 @@ def main() -> NoReturn:
         interrupted = InterruptedByUserError("interrupted")
         Output(program="dfs-client").error(interrupted)
         code = interrupted.exit_code
-    # Nor is there anything to look for when the interpreter ends.
-    gc.freeze()
-    sys.exit(code)
+    leave(code)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from dfs_runtime.imports import uncollected
+from dfs_runtime.imports import collect_seldom, leave, uncollected
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -23,7 +23,7 @@ def main() -> NoReturn:
         signal.signal(signal.SIGHUP, _interrupt)
         with uncollected():
             from dfs_deploy.program import run_program
-
+        collect_seldom()
         code = run_program(sys.argv[1:])
     except KeyboardInterrupt:
         from dfs_client.output import Output
@@ -32,7 +32,7 @@ def main() -> NoReturn:
         interrupted = InterruptedByUserError("interrupted")
         Output(program="dfs").error(interrupted)
         code = interrupted.exit_code
-    sys.exit(code)
+    leave(code)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dfs_runtime.imports import uncollected
+from dfs_runtime.imports import collect_seldom, uncollected
 from dfs_runtime.version import VERSION
 
 
@@ -68,3 +68,31 @@ def test_the_version_is_the_one_that_is_installed() -> None:
     """It stands in two places, because finding it in the installation takes a tenth of a node's start."""
     project = Path(__file__).parents[3] / "pyproject.toml"
     assert tomllib.loads(project.read_text("utf-8"))["project"]["version"] == VERSION
+
+
+def test_a_command_collects_seldom() -> None:
+    """The collector works on, for a command that makes much."""
+    before = gc.get_threshold()
+    try:
+        collect_seldom()
+        assert gc.isenabled()
+        assert gc.get_threshold()[0] > 10_000
+        assert gc.get_threshold()[1:] == before[1:]
+    finally:
+        gc.set_threshold(*before)
+
+
+@pytest.mark.parametrize("output", ["pipe", "closed"])
+def test_a_program_leaves_at_once_with_all_that_it_said(output: str) -> None:
+    """Its exit code and its words arrive; what was registered for the end is not run, and no thread is awaited."""
+    code = (
+        "import atexit, sys, threading\n"
+        "from dfs_runtime.imports import leave\n"
+        "atexit.register(print, 'at the end')\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "sys.stdout.write('said')\n"
+        f"if {output == 'closed'}: sys.stdout.close()\n"
+        "leave(7)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (7, "said", "")
