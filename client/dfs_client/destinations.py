@@ -5,7 +5,8 @@ is the new name of the one source. A source that means contents (`.`, `src/.`, `
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from dfs_client.remote_paths import join, last_name, means_contents, means_directory
 from dfs_wire.errors import UsageError, WrongKindError
@@ -15,8 +16,7 @@ from dfs_wire.messages import EntryKind
 STANDARD_STREAM = "-"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """Something to copy or move. `name` is what it is called inside a directory: empty for "its contents",
     None for standard input, which has no name.
     """
@@ -26,8 +26,7 @@ class Source:
     name: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(msgspec.Struct, frozen=True):
     """Where sources go. `kind` says what is there now, None for nothing; `slash`: written as a directory."""
 
     path: str

@@ -10,7 +10,6 @@ Record: length of the payload (4 bytes, big-endian), CRC32C of the payload (4 by
 import contextlib
 import logging
 import os
-import secrets
 import struct
 import threading
 from collections.abc import Iterable, Iterator
@@ -62,7 +61,7 @@ class ReceiptJournal:
         self._directory = directory
         self._lock = threading.Lock()
         self._own: int | None = None
-        self._own_path = directory / f"{secrets.token_hex(8)}{SUFFIX}"
+        self._own_path = directory / f"{os.urandom(8).hex()}{SUFFIX}"
         self._broken = False
         #: File -> digests in it that are not committed yet.
         self._pending: dict[Path, set[bytes]] = {}

@@ -2,9 +2,10 @@
 
 import os
 import stat
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from dfs_client.local_errors import from_os_error
 from dfs_client.remote_paths import is_utf8, join
@@ -31,8 +32,7 @@ class LocalItem(NamedTuple):
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(msgspec.Struct, frozen=True):
     """Something that is neither a file nor a directory. `what` is a word for people."""
 
     path: Path
@@ -40,8 +40,7 @@ class Skipped:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """Something that should be stored and cannot be."""
 
     path: Path
@@ -49,14 +48,13 @@ class Refused:
     error: DfsError
 
 
-@dataclass(slots=True)
-class LocalTree:
+class LocalTree(msgspec.Struct):
     """All that a walk found, parents before children, by name."""
 
-    directories: list[LocalItem] = field(default_factory=list)
-    files: list[LocalItem] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
+    directories: list[LocalItem] = []
+    files: list[LocalItem] = []
+    skipped: list[Skipped] = []
+    refused: list[Refused] = []
 
 
 def scan(root: Path) -> LocalTree:

@@ -1,10 +1,9 @@
 """The master as the client sees it: one typed method a verb, and patience where a retry is safe."""
 
-import logging
 import random
 import threading
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dfs_client.backoff import Backoff
 from dfs_runtime.clock import Clock, Deadline
@@ -22,7 +21,8 @@ from dfs_wire.errors import (
 from dfs_wire.limits import CONNECT_SECONDS, REQUEST_ID_BYTES, RETRY_SECONDS
 from dfs_wire.pool import ChannelPool
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from logging import Logger
 
 R = TypeVar("R", bound=m.Header)
 
@@ -123,7 +123,7 @@ class MasterClient:
         try:
             self._try_once(m.ReportCopy(ticket=ticket, finding=finding), m.Done, b"")
         except DfsError as error:
-            logger.warning("could not report a bad copy: %s", error, extra={"node_id": ticket.node_id})
+            _logger().warning("could not report a bad copy: %s", error, extra={"node_id": ticket.node_id})
 
     # -- tree --------------------------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class MasterClient:
                 deadline = deadline or Deadline(self._clock, self._retry_seconds)
                 if deadline.passed():
                     raise self._given_up(error) from error
-                logger.info("the master does not answer, trying again: %s", error)
+                _logger().info("the master does not answer, trying again: %s", error)
                 backoff = backoff or Backoff(self._clock, self._random)
                 backoff.pause(seconds_max=deadline.remaining())
 
@@ -217,3 +217,10 @@ class MasterClient:
 def outcome_error(outcome: m.Outcome) -> DfsError | None:
     """The error of one item of a mutation; None where it was done."""
     return error_from_wire(outcome.code, outcome.message, outcome.details) if outcome.code else None
+
+
+def _logger() -> "Logger":
+    """Where the few things go that nobody is told of. A command that has none to tell does not load it."""
+    import logging
+
+    return logging.getLogger(__name__)

@@ -1,14 +1,21 @@
 """What all commands of `dfs-client` have in common: help, the options for output and connection, remote arguments."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from dfs_client.session import Session
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
+def completion_variable(program: str) -> str:
+    """The environment variable by which a completion script talks to the program."""
+    return f"_{program.replace('-', '_').upper()}_COMPLETE"
 
 
 def connection_options() -> list[click.Option]:
@@ -99,8 +106,10 @@ class RemotePath(click.ParamType[str]):
         """The text itself."""
         return str(value)
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         """Names that the store has, where it answers at once."""
+        from click.shell_completion import CompletionItem
+
         from dfs_client.completion import remote_candidates
         from dfs_client.session import Connections
 

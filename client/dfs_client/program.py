@@ -6,9 +6,8 @@ from importlib import import_module
 
 import click
 
-from dfs_client.commands.completion import completion_variable
 from dfs_client.exit_codes import EXIT_CODES, run
-from dfs_client.options import HELP_NAMES, connection_options
+from dfs_client.options import HELP_NAMES, completion_variable, connection_options
 from dfs_client.output import Output
 from dfs_client.session import ALIASES, PROGRAM, Connections, Session
 from dfs_wire.errors import UsageError

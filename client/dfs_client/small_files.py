@@ -1,7 +1,6 @@
 """Small local files written at the least cost: whole under their names or not at all, and no fsync, as `cp` does."""
 
 import os
-import secrets
 import stat
 from itertools import count
 from pathlib import Path
@@ -21,7 +20,7 @@ class SmallFiles:
 
     def __init__(self, *, force: bool) -> None:
         self._force = force
-        self._token = secrets.token_hex(6)
+        self._token = os.urandom(6).hex()
         self._numbers = count()
 
     def refuse_existing(self, target: LocalPath) -> None:

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,7 +27,7 @@ def fsync_directory(path: Path) -> None:
 
 def temporary_name(final: Path) -> Path:
     """A fresh name beside `final`, so that the rename stays inside one file system."""
-    return final.with_name(f".{final.name}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
+    return final.with_name(f".{final.name}.{os.urandom(6).hex()}{TEMPORARY_SUFFIX}")
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:

@@ -5,7 +5,6 @@ valid for another. The key of a node is derived from the master's key and the no
 check every node's MACs, a node only its own.
 """
 
-import hmac
 from collections.abc import Sequence
 
 import msgspec
@@ -39,6 +38,9 @@ def _require(expected: bytes, given: bytes, what: str) -> None:
     Raises:
         BadTicketError: they differ.
     """
+    # Here, and not above: it loads OpenSSL, and a client compares nothing.
+    import hmac
+
     if not hmac.compare_digest(expected, given):
         raise BadTicketError(f"{what} was altered or made for something else; ask the master for a new one")
 

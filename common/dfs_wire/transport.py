@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 from contextlib import suppress
+from typing import Any
 
 from dfs_runtime.clock import Deadline, SystemClock
 from dfs_wire.errors import ConnectFailedError, ProtocolError, TimedOutError, UnavailableError
@@ -203,7 +204,9 @@ def connect(address: str, seconds: float = CONNECT_SECONDS) -> Transport:
     """
     host, port = parse_address(address)
     try:
-        connected = socket.create_connection((host, port), timeout=seconds)
+        # A name in bytes: for one in text Python loads the tables of international names.
+        name: Any = host.encode("ascii") if host.isascii() else host
+        connected = socket.create_connection((name, port), timeout=seconds)
     except TimeoutError as error:
         raise TimedOutError(f"{address} does not answer; is it running, and is the address right?") from error
     except OSError as error:

@@ -6,8 +6,8 @@ from importlib import import_module
 
 import click
 
-from dfs_client.commands.completion import completion_variable
 from dfs_client.exit_codes import EXIT_CODES, run
+from dfs_client.options import completion_variable
 from dfs_client.output import Output
 from dfs_deploy.options import HELP_NAMES, json_option, name_option
 from dfs_deploy.session import PROGRAM, Session

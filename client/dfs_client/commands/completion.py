@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
-from dfs_client.options import ClientCommand
+from dfs_client.options import ClientCommand, completion_variable
 from dfs_client.session import PROGRAM, Session
 from dfs_wire.errors import UsageError
 
@@ -30,8 +30,3 @@ def completion(context: click.Context, shell: str) -> None:
     script = kind(context.find_root().command, {}, PROGRAM, completion_variable(PROGRAM))
     # The base class's method: bash's own starts a bash to ask for its version.
     session.output.line(ShellComplete.source(script))
-
-
-def completion_variable(program: str) -> str:
-    """The environment variable by which a completion script talks to the program."""
-    return f"_{program.replace('-', '_').upper()}_COMPLETE"

@@ -2,10 +2,10 @@
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
+import msgspec
 
 from dfs_client.batch import Batch, needed_error
 from dfs_client.destinations import STANDARD_STREAM, Source, destination, place, source, split_arguments, unusable
@@ -21,12 +21,11 @@ from dfs_wire.errors import DfsError, UsageError
 from dfs_wire.messages import Entry, EntryKind
 
 
-@dataclass(slots=True)
-class _Work:
+class _Work(msgspec.Struct):
     """What is to be fetched: files and directories with their local paths, parents first; sizes in bytes."""
 
-    files: list[tuple[Entry, LocalPath]] = field(default_factory=list)
-    directories: list[tuple[Entry, Path]] = field(default_factory=list)
+    files: list[tuple[Entry, LocalPath]] = []
+    directories: list[tuple[Entry, Path]] = []
     size: int = 0
 
 

@@ -1,10 +1,10 @@
 """`dfs-client upload`: local files and trees into the store."""
 
 import stat
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
+import msgspec
 
 from dfs_client.batch import Batch, needed_error
 from dfs_client.destinations import (
@@ -32,12 +32,11 @@ from dfs_wire.messages import DirectorySpec, EntryKind
 from dfs_wire.paths import split_path
 
 
-@dataclass(slots=True)
-class _Work:
+class _Work(msgspec.Struct):
     """What is to be stored: files with their remote paths, directories parents first, sizes in bytes."""
 
-    files: list[tuple[str, str]] = field(default_factory=list)
-    directories: list[DirectorySpec] = field(default_factory=list)
+    files: list[tuple[str, str]] = []
+    directories: list[DirectorySpec] = []
     size: int = 0
 
 

@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
-from dfs_client.commands.completion import completion_variable
+from dfs_client.options import completion_variable
 from dfs_deploy.options import PlainCommand, pass_session
 from dfs_deploy.session import PROGRAM, Session
 from dfs_wire.errors import UsageError
