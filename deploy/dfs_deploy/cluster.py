@@ -1,7 +1,9 @@
 """The commands on clusters: deploy, scale, start, stop, destroy. Each plans, takes the lock, and carries out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import msgspec
 
 from dfs_deploy.engine import Engine
 from dfs_deploy.plan import (
@@ -32,8 +34,7 @@ from dfs_wire.errors import ConflictError, NotFoundError, RolledBackError, Unava
 PORT_ATTEMPTS = 3
 
 
-@dataclass(slots=True)
-class _Attempt:
+class _Attempt(msgspec.Struct):
     """What an attempt at a deploy had settled on before it failed."""
 
     wanted: ClusterSpec | None = None

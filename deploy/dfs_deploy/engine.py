@@ -1,16 +1,16 @@
 """What runs the roles of a cluster: containers or local processes. Everything above it knows only this."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
+
+import msgspec
 
 from dfs_deploy.plan import Found
 from dfs_deploy.spec import ClusterSpec, NodeSpec
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(msgspec.Struct, frozen=True):
     """One line of a role's log, without its line break: a JSON object, or raw output of a process in trouble."""
 
     role: str

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec, check_name
 from dfs_wire.errors import ConflictError, NotFoundError, UsageError
 from dfs_wire.limits import COPIES_MAX
@@ -52,92 +54,78 @@ class Found:
 
 
 # -- Steps ------------------------------------------------------------------------------------------------------
+# Structs: fifteen dataclasses are compiled each time that the module is loaded.
 
 
-@dataclass(frozen=True, slots=True)
-class SaveSpec:
+class SaveSpec(msgspec.Struct, frozen=True):
     """Keep the cluster's description, which also reserves its ports."""
 
     spec: ClusterSpec
 
 
-@dataclass(frozen=True, slots=True)
-class InitialiseMaster:
+class InitialiseMaster(msgspec.Struct, frozen=True):
     """Make the master's database and keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartMaster:
+class StartMaster(msgspec.Struct, frozen=True):
     """Start the master over its data."""
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitMaster:
+class AwaitMaster(msgspec.Struct, frozen=True):
     """Wait until the master answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartNode:
+class StartNode(msgspec.Struct, frozen=True):
     """Start one node over its volume."""
 
     node: str
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitNodes:
+class AwaitNodes(msgspec.Struct, frozen=True):
     """Wait until the master sees all nodes live, and keep the ids that it gave them."""
 
 
-@dataclass(frozen=True, slots=True)
-class SelfTest:
+class SelfTest(msgspec.Struct, frozen=True):
     """Upload a file, read it back, remove it."""
 
 
-@dataclass(frozen=True, slots=True)
-class WriteProfile:
+class WriteProfile(msgspec.Struct, frozen=True):
     """Write the client profile."""
 
 
-@dataclass(frozen=True, slots=True)
-class StopRoles:
+class StopRoles(msgspec.Struct, frozen=True):
     """End processes together; their data stays."""
 
     roles: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DrainNodes:
+class DrainNodes(msgspec.Struct, frozen=True):
     """Move everything that only these nodes hold to others, and wait until it is there."""
 
     nodes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetNodes:
+class ForgetNodes(msgspec.Struct, frozen=True):
     """Have the master forget drained nodes; it refuses while a chunk needs them."""
 
     nodes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteNodes:
+class DeleteNodes(msgspec.Struct, frozen=True):
     """Delete the volumes of nodes that the master forgot."""
 
     nodes: tuple[NodeSpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Dismantle:
+class Dismantle(msgspec.Struct, frozen=True):
     """Remove what ran the roles; the data stays."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveProfile:
+class RemoveProfile(msgspec.Struct, frozen=True):
     """Delete the client profile."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteData:
+class DeleteData(msgspec.Struct, frozen=True):
     """Delete everything that the cluster stored."""
 
 
@@ -161,8 +149,7 @@ Step = (
 Steps = tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What a command did: the cluster as it is now, and the steps that it took (none: nothing was to be done)."""
 
     spec: ClusterSpec

@@ -443,7 +443,8 @@ def daemons_of(home: Path) -> list[int]:
 
 def test_a_listing_loads_only_what_it_needs(shared_cluster: ProcessCluster) -> None:
     """A whole `dfs-client list`, answered by a real master: each of these would cost a good part of its time."""
-    heavy = ("asyncio", "blake3", "concurrent.futures", "crc32c", "importlib.metadata", "json", "rich", "ssl")
+    heavy = ("asyncio", "blake3", "concurrent.futures", "crc32c", "encodings.idna", "hashlib", "importlib.metadata")
+    heavy += ("json", "logging", "rich", "ssl")
     code = (
         "import sys\n"
         "from dfs_client.program import run_program\n"
