@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dfs_master.catalog import sqlite
+from dfs_master.catalog import sqlite, views
 from dfs_master.catalog.fresh import SCHEMA_FILE
 from dfs_master.catalog.migrate import upgrade
 from dfs_runtime.clock import SystemClock
@@ -27,7 +27,10 @@ def schema_sql() -> str:
 
 
 def _statements(connection: sqlite.Connection) -> Iterator[str]:
-    """Tables with their rows, then what stands on them, in the order in which the migrations made them."""
+    """Tables with their rows, then what stands on them, in the order in which the migrations made them.
+
+    The views are those of the program: the migrations make them from this very file.
+    """
     made = connection.execute(
         "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
     ).fetchall()
@@ -37,7 +40,8 @@ def _statements(connection: sqlite.Connection) -> Iterator[str]:
             # Names and values are our own migrations'.
             for row in connection.execute(f'SELECT * FROM "{name}"'):  # noqa: S608
                 yield f'INSERT INTO "{name}" VALUES ({", ".join(map(_literal, row))})'  # noqa: S608
-    yield from (sql for kind, _, sql in made if kind != "table")
+    yield from (sql for kind, _, sql in made if kind == "index")
+    yield from views.definitions().values()
 
 
 def _literal(value: object) -> str:

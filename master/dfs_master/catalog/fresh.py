@@ -35,6 +35,12 @@ def schema_statements() -> list[str]:
     return [statement for each in text.split(";\n") if (statement := each.strip())]
 
 
+def views() -> dict[str, str]:
+    """The statements that make the views for people, by name."""
+    found = [statement for statement in schema_statements() if statement.startswith("CREATE VIEW ")]
+    return {statement.split()[2]: statement for statement in found}
+
+
 def cluster_in(path: Path) -> str | None:
     """The cluster that a database belongs to; None for an empty file, and for one that is still nobody's.
 

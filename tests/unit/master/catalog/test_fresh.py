@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.catalog import DATABASE_NAME
 
-from dfs_master.catalog import fresh, migrate, sqlite
+from dfs_master.catalog import fresh, migrate, sqlite, views
 from dfs_master.initialise import initialise
 from dfs_migrations.schema import schema_sql
 from dfs_runtime.clock import ManualClock
@@ -55,6 +55,12 @@ def test_the_schema_is_what_the_migrations_make(tmp_path: Path, database: Path) 
 def test_the_file_is_written_by_its_program() -> None:
     """Line for line: nobody edits it by hand."""
     assert _lines(fresh.SCHEMA_FILE.read_text("utf-8")) == _lines(schema_sql())
+
+
+def test_the_views_are_those_of_the_program() -> None:
+    """Migrations and starts go by the file; what it says stands in `views`."""
+    wanted = {name: text.split() for name, text in views.definitions().items()}
+    assert {name: text.split() for name, text in fresh.views().items()} == wanted
 
 
 def test_a_migration_finds_nothing_to_do(tmp_path: Path) -> None:
