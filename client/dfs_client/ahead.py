@@ -8,7 +8,8 @@ import logging
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Collection
-from dataclasses import dataclass, field
+
+import msgspec
 
 from dfs_client.master import MasterClient
 from dfs_runtime.clock import Clock
@@ -29,19 +30,17 @@ SPARE_SECONDS = 10.0
 QUIET_SECONDS = 30.0
 
 
-@dataclass(slots=True)
-class _Held:
+class _Held(msgspec.Struct):
     """A ticket, and how many bytes may still be put under it."""
 
     ticket: WriteTicket
     bytes_left: int
 
 
-@dataclass(slots=True)
-class _Shelf:
+class _Shelf(msgspec.Struct):
     """The tickets of one directory. Times are monotonic seconds."""
 
-    held: deque[_Held] = field(default_factory=deque)
+    held: deque[_Held] = msgspec.field(default_factory=deque)
     fresh_until: float = 0.0
     quiet_until: float = 0.0
 

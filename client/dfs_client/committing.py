@@ -1,8 +1,8 @@
 """Make uploaded files visible, and mend what the master finds missing at the last moment."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from blake3 import blake3
 
 from dfs_client.backoff import Cancellation
@@ -23,8 +23,7 @@ ReadAgain = Callable[[int, int], bytes]
 OnRefused = Callable[[str, DfsError], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True):
     """A file whose chunks are stored. Its bytes can be had again from `pack`, the one chunk that it shares with
     others, or by `read_again`; from neither, where it was a stream that is gone.
     """
@@ -34,8 +33,7 @@ class Pending:
     pack: memoryview | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Gap:
+class _Gap(msgspec.Struct, frozen=True):
     """A chunk that has too few copies, and the file through which it is stored again: the one that asks for most."""
 
     pending: Pending

@@ -1,13 +1,13 @@
 """The parts that move bytes, built once for a `Dfs`, and only when bytes move."""
 
 import random
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from dfs_client.buffers import BufferPool
 from dfs_client.executors import Executor
 from dfs_client.fetching import ChunkFetcher
-from dfs_client.journal import ReceiptJournal
 from dfs_client.master import MasterClient
 from dfs_client.receipts import Ledger
 from dfs_client.sending import ChunkSender
@@ -16,8 +16,7 @@ from dfs_runtime.clock import Clock
 from dfs_wire.pool import ChannelPool
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(msgspec.Struct, frozen=True):
     """Everything an upload or download works with. Safe to share between threads: each part is.
 
     `receipts_home` is None where nothing is to be remembered between runs.
@@ -35,6 +34,9 @@ class Engine:
         """The receipts for one upload, with what earlier runs left for this cluster. To be closed."""
         if self.receipts_home is None:
             return Ledger()
+        # Small files need none.
+        from dfs_client.journal import ReceiptJournal
+
         return Ledger(ReceiptJournal(self.receipts_home / self.master.cluster_id(), self.master.now_ms()))
 
 

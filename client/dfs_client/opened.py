@@ -3,7 +3,8 @@
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from dfs_client.master import MasterClient
 from dfs_runtime.clock import Clock
@@ -21,8 +22,7 @@ WINDOWS_MAX = 4
 RENEW_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
+class _Window(msgspec.Struct, frozen=True):
     """The extents that overlap one stretch. `fresh_until` is in monotonic seconds."""
 
     reply: OpenReply

@@ -3,15 +3,19 @@
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from dfs_client.journal import ReceiptJournal
 from dfs_wire.messages import Receipt
+
+if TYPE_CHECKING:
+    # Most uploads are small and have no journal.
+    from dfs_client.journal import ReceiptJournal
 
 
 class Ledger:
     """What the nodes said to hold of one upload. Safe to share between threads."""
 
-    def __init__(self, journal: ReceiptJournal | None = None) -> None:
+    def __init__(self, journal: "ReceiptJournal | None" = None) -> None:
         self._journal = journal
         self._lock = threading.Lock()
         self._receipts: defaultdict[bytes, dict[int, Receipt]] = defaultdict(dict)

@@ -4,7 +4,6 @@ import logging
 import random
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -45,8 +44,7 @@ FULL_SECONDS = HEARTBEAT_SECONDS
 _NOT_THE_NODES_FAULT = frozenset({BusyError.code, BadTicketError.code})
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True):
     """Bytes that are to be stored, and their name."""
 
     digest: bytes

@@ -1,26 +1,19 @@
-"""One file, or one stream, becomes one version."""
+"""One file, or one stream, becomes one version: which of the ways it goes."""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from dfs_client.backoff import Cancellation
-from dfs_client.chunking import cuts, stream_chunk_bytes
-from dfs_client.committing import Pending, ReadAgain, commit_files
 from dfs_client.engine import Engine
 from dfs_client.meter import Meter
-from dfs_client.pipeline import ChunkPipeline
 from dfs_client.source import LocalSource, read_some
 from dfs_client.types import Progress, Uploaded
-from dfs_client.upload_empty import upload_empty
+from dfs_client.upload_empty import STREAM_MODE, upload_empty
 from dfs_client.upload_small import SMALL_BYTES_MAX, upload_small
-from dfs_wire.errors import AlreadyExistsError, DfsError, NotFoundError
-from dfs_wire.limits import STREAM_BLOCK_BYTES
-from dfs_wire.messages import EXPECT_ABSENT, EXPECT_ANY, FileCommit
+from dfs_wire.errors import AlreadyExistsError, NotFoundError
+from dfs_wire.messages import EXPECT_ABSENT, EXPECT_ANY
 
-#: The permission bits of what has none of its own: streams, and files written through `open`.
-STREAM_MODE = 0o644
 #: A stream may be short: to clear a large buffer first would cost more than all the rest.
 _FIRST_BLOCK_BYTES = 16 * 1024
 
@@ -43,108 +36,24 @@ def refuse_existing(engine: Engine, path: str) -> None:
     raise AlreadyExistsError(f"{path} exists; leave out --no-clobber to replace it, or choose another name")
 
 
-class UploadJob:
-    """One version in the making: filled in order, then committed. Used by one thread; always `close` it.
-
-    A local file goes by `fill`, straight into the buffers that are sent. What comes at somebody else's pace goes by
-    `write`, and takes a buffer only when a chunk is whole: a few slow writers must not hold all buffers.
-    """
-
-    def __init__(self, engine: Engine, path: str, meter: Meter, *, clobber: bool) -> None:
-        self._engine = engine
-        self._path = path
-        self._meter = meter
-        self._expect = expectation(clobber)
-        self._committed = False
-        self._pending = bytearray()
-        self._ledger = engine.open_ledger()
-        self.pipeline = ChunkPipeline(engine, path, self._ledger, meter.add)
-
-    def fill(self, read_into: Callable[[memoryview], int], size: int) -> int:
-        """Add a chunk of up to `size` bytes from a source that fills buffers; returns how many it gave."""
-        buffer = self.pipeline.take_buffer(size)
-        try:
-            count = read_into(memoryview(buffer))
-        except BaseException:
-            self.pipeline.give_buffer(buffer)
-            raise
-        if count:
-            self.pipeline.add(buffer, count)
-        else:
-            self.pipeline.give_buffer(buffer)
-        return count
-
-    def write(self, data: memoryview) -> None:
-        """Add bytes of a stream, whose size nobody knows; chunks are cut from them."""
-        while data:
-            chunk_bytes = stream_chunk_bytes(len(self.pipeline.extents))
-            count = min(len(data), chunk_bytes - len(self._pending))
-            self._pending += data[:count]
-            data = data[count:]
-            if len(self._pending) == chunk_bytes:
-                self._push_pending()
-
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
-        return self.pipeline.size + len(self._pending)
-
-    def commit(self, *, mode: int, mtime_ns: int, read_again: ReadAgain | None = None) -> Uploaded:
-        """Wait until all chunks are stored, then make the version visible.
-
-        Raises:
-            DfsError: nothing is visible.
-        """
-        self._push_pending()
-        digest = self.pipeline.finish()
-        size = self.pipeline.size
-        commit = FileCommit(self._path, self._expect, size, digest, mtime_ns, mode, self.pipeline.extents)
-        (result,) = commit_files(self._engine, [Pending(commit, read_again)], self._ledger, Cancellation())
-        if isinstance(result, DfsError):
-            raise result
-        self._committed = True
-        self._meter.tell("done")
-        return Uploaded(self._path, result, size, digest, self.pipeline.bytes_sent)
-
-    def _push_pending(self) -> None:
-        def copy(buffer: memoryview) -> int:
-            buffer[:] = self._pending
-            return len(buffer)
-
-        if self._pending:
-            self.fill(copy, len(self._pending))
-            self._pending = bytearray()
-
-    def close(self) -> None:
-        """Give up what was not committed. The receipts so far stay for the next try."""
-        if not self._committed:
-            self.pipeline.abort()
-        self._ledger.close()
-
-
 def upload_file(engine: Engine, source: Path, path: str, *, clobber: bool, progress: Progress | None) -> Uploaded:
     """Store a local file; see `Dfs.upload`."""
+    expect = expectation(clobber)
     with LocalSource(source) as local:
         if not clobber:
             refuse_existing(engine, path)
         if 0 < local.size <= SMALL_BYTES_MAX:
-            return upload_small(engine, local, path, expect=expectation(clobber), progress=progress)
+            return upload_small(engine, local, path, expect=expect, progress=progress)
         meter = Meter(progress, path, local.size)
         if not local.regular:
-            return _store_stream(engine, path, meter, local.read_into, clobber=clobber)
+            return _store_stream(engine, path, meter, local.read_into, expect=expect)
         if local.size == 0:
             local.check_unchanged(0)
-            mode, mtime_ns, expect = local.mode, local.mtime_ns, expectation(clobber)
-            return upload_empty(engine.master, path, meter, mode=mode, mtime_ns=mtime_ns, expect=expect)
-        job = UploadJob(engine, path, meter, clobber=clobber)
-        try:
-            for _, length in cuts(local.size):
-                if job.fill(local.read_into, length) < length:
-                    break
-            local.check_unchanged(job.pipeline.size)
-            return job.commit(mode=local.mode, mtime_ns=local.mtime_ns, read_again=local.read_again)
-        finally:
-            job.close()
+            return upload_empty(engine.master, path, meter, mode=local.mode, mtime_ns=local.mtime_ns, expect=expect)
+        # Threads and what belongs to them are loaded by who sends more than one chunk.
+        from dfs_client.upload_job import upload_chunks
+
+        return upload_chunks(engine, local, path, meter, expect=expect)
 
 
 def upload_stream(engine: Engine, stream: BinaryIO, path: str, *, clobber: bool, progress: Progress | None) -> Uploaded:
@@ -152,25 +61,17 @@ def upload_stream(engine: Engine, stream: BinaryIO, path: str, *, clobber: bool,
     if not clobber:
         refuse_existing(engine, path)
     meter = Meter(progress, path, -1)
-    return _store_stream(engine, path, meter, partial(read_some, stream), clobber=clobber)
+    return _store_stream(engine, path, meter, partial(read_some, stream), expect=expectation(clobber))
 
 
 def _store_stream(
-    engine: Engine, path: str, meter: Meter, read_into: Callable[[memoryview], int], *, clobber: bool
+    engine: Engine, path: str, meter: Meter, read_into: Callable[[memoryview], int], *, expect: int
 ) -> Uploaded:
-    """What cannot be read twice: each chunk stays in memory until its receipts are here."""
     block = memoryview(bytearray(_FIRST_BLOCK_BYTES))
     count = read_into(block)
     if not count:
-        mtime_ns, expect = engine.clock.wall_ms() * 1_000_000, expectation(clobber)
+        mtime_ns = engine.clock.wall_ms() * 1_000_000
         return upload_empty(engine.master, path, meter, mode=STREAM_MODE, mtime_ns=mtime_ns, expect=expect)
-    job = UploadJob(engine, path, meter, clobber=clobber)
-    try:
-        while count:
-            job.write(block[:count])
-            if count == len(block) < STREAM_BLOCK_BYTES:
-                block = memoryview(bytearray(STREAM_BLOCK_BYTES))
-            count = read_into(block)
-        return job.commit(mode=STREAM_MODE, mtime_ns=engine.clock.wall_ms() * 1_000_000)
-    finally:
-        job.close()
+    from dfs_client.upload_job import upload_blocks
+
+    return upload_blocks(engine, path, meter, read_into, block, count, expect=expect)

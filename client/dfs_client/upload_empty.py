@@ -8,6 +8,9 @@ from dfs_client.types import Uploaded
 from dfs_wire.errors import ProtocolError
 from dfs_wire.messages import FileCommit
 
+#: The permission bits of what has none of its own: streams, and files written through `open`.
+STREAM_MODE = 0o644
+
 _DIGEST = blake3(b"").digest()
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from dfs_client.engine import Engine
 from dfs_client.meter import Meter
 from dfs_client.types import Progress, Uploaded
-from dfs_client.upload import STREAM_MODE, UploadJob, refuse_existing
+from dfs_client.upload import expectation, refuse_existing
+from dfs_client.upload_empty import STREAM_MODE
+from dfs_client.upload_job import UploadJob
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -29,7 +31,7 @@ class RemoteWriter(io.BufferedIOBase):
         if not clobber:
             refuse_existing(engine, path)
         self._engine = engine
-        self._job: UploadJob | None = UploadJob(engine, path, Meter(progress, path, -1), clobber=clobber)
+        self._job: UploadJob | None = UploadJob(engine, path, Meter(progress, path, -1), expect=expectation(clobber))
 
     def writable(self) -> bool:
         """Always."""

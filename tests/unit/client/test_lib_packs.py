@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.support.fake_cluster import FakeCluster
 from tests.support.small_trees import fetch, files_of, make_files, put
 
@@ -157,7 +158,7 @@ def test_a_full_pool_does_not_stop_two_uploads(cluster: FakeCluster, tmp_path: P
     """Each gives its packs back by itself: neither waits for what the other holds."""
     pairs = make_files(tmp_path, [MIB - number for number in range(20)])
     with cluster.connect(executor=ThreadExecutor(2)) as dfs:
-        object.__setattr__(dfs._parts(), "buffers", BufferPool(PACK_BYTES_MAX))
+        dfs._engine = replace(dfs._parts(), buffers=BufferPool(PACK_BYTES_MAX))
         first = dfs.upload_many(pairs)
         second = dfs.upload_many((source, f"/second{path}") for source, path in pairs)
         assert all(mine.ok and other.ok for mine, other in zip(first, second, strict=True))

@@ -318,3 +318,12 @@ def test_listing_needs_no_hashing() -> None:
     code = f"import sys, dfs_client.api; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_small_files_need_no_threads_and_no_openssl() -> None:
+    """What loads for the first small file leaves out what only large ones, resumed ones and servers need."""
+    heavy = ["concurrent.futures", "hashlib", "hmac", "secrets", "dataclasses", "dfs_client.journal"]
+    ways = "dfs_client.engine, dfs_client.upload, dfs_client.download"
+    code = f"import sys, {ways}; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
