@@ -1,5 +1,6 @@
 """Headers and list bodies to bytes and back, checked against their types."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,20 +14,18 @@ T = TypeVar("T")
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-#: Decoders are made once a type: that costs more than a decode.
-_DECODERS: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
+class _Decoders(dict[Any, msgspec.msgpack.Decoder[Any]]):
+    """Decoders are made once a type: that costs more than a decode."""
+
+    def __missing__(self, kind: object) -> msgspec.msgpack.Decoder[Any]:
+        decoder = self[kind] = msgspec.msgpack.Decoder(kind)
+        return decoder
 
 
-def _decoder(kind: object) -> msgspec.msgpack.Decoder[Any]:
-    decoder = _DECODERS.get(kind)
-    if decoder is None:
-        decoder = _DECODERS[kind] = msgspec.msgpack.Decoder(kind)
-    return decoder
+_DECODERS = _Decoders()
 
-
-def encode(value: object) -> bytes:
-    """A header, or the list of a body, as msgpack."""
-    return _ENCODER.encode(value)
+#: A header, or the list of a body, as msgpack.
+encode: Callable[[object], bytes] = _ENCODER.encode
 
 
 def decode(data: bytes | bytearray | memoryview, kind: type[T]) -> T:
@@ -36,7 +35,7 @@ def decode(data: bytes | bytearray | memoryview, kind: type[T]) -> T:
         ProtocolError: the bytes are not a `kind`; the message names the field.
     """
     try:
-        value: T = _decoder(kind).decode(data)
+        value: T = _DECODERS[kind].decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"a malformed {getattr(kind, '__name__', kind)}: {error}") from error
     return value

@@ -18,7 +18,8 @@ All numbers are unsigned and big-endian.
 
 import struct
 from enum import IntEnum
-from typing import NamedTuple
+
+import msgspec
 
 from dfs_wire.checksum import crc32c
 from dfs_wire.errors import ProtocolError, TooLargeError
@@ -30,7 +31,7 @@ PROTOCOL_VERSION = 1
 _FIXED = struct.Struct(">4sBBHQIQII")
 _CRC = struct.Struct(">I")
 _WHOLE = struct.Struct(">4sBBHQIQIII")
-_CHECKED_BYTES = _FIXED.size
+CHECKED_BYTES = _FIXED.size
 FIXED_BYTES = _WHOLE.size
 if FIXED_BYTES != 40:
     raise ValueError("the fixed header's layout and its documentation differ")
@@ -49,7 +50,7 @@ class Kind(IntEnum):
 _KINDS = {kind.value: kind for kind in Kind}
 
 
-class FrameHead(NamedTuple):
+class FrameHead(msgspec.Struct, frozen=True, gc=False):
     """The decoded fixed header."""
 
     kind: Kind
@@ -104,7 +105,7 @@ def check_header(fixed: bytes | bytearray | memoryview, header: bytes | memoryvi
     Raises:
         ProtocolError: bytes were altered on the way; nothing of this connection can be trusted any more.
     """
-    if crc32c(header, crc32c(fixed[:_CHECKED_BYTES])) != head.header_crc32c:
+    if crc32c(header, crc32c(fixed[:CHECKED_BYTES])) != head.header_crc32c:
         raise ProtocolError("a frame's header checksum is wrong")
 
 

@@ -34,7 +34,16 @@ class ChannelPool:
 
     def take(self, address: str) -> Channel:
         """A channel that the caller must give back; see `channel`."""
-        return self._take(address) or self._dialer.dial(address, self._hello_for(address))
+        while True:
+            with self._lock:
+                idle = self._idle[address]
+                # The one used last, so that the others can grow old and be closed by the peer.
+                channel = idle.pop() if idle else None
+            if channel is None:
+                return self._dialer.dial(address, self._hello_for(address))
+            if channel.usable():
+                return channel
+            channel.close()
 
     def give_back(self, address: str, channel: Channel, *, sound: bool = False) -> None:
         """Take a channel back; a broken one is closed.
@@ -63,17 +72,6 @@ class ChannelPool:
             idle = [channel for channels in self._idle.values() for channel in channels]
             self._idle.clear()
         for channel in idle:
-            channel.close()
-
-    def _take(self, address: str) -> Channel | None:
-        """The idle channel used last, so that the others can grow old and be closed by the peer."""
-        while True:
-            with self._lock:
-                if not self._idle[address]:
-                    return None
-                channel = self._idle[address].pop()
-            if channel.usable():
-                return channel
             channel.close()
 
 

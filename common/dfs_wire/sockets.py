@@ -1,7 +1,6 @@
 """Channels over TCP."""
 
 import itertools
-from types import TracebackType
 from typing import TypeVar
 
 from dfs_wire.channel import Answer, Channel, GetStream, PutStream
@@ -46,17 +45,20 @@ class SocketChannel:
         self.stream = FrameStream(transport)
         self._numbers = itertools.count(1)
         self._open = True
-        self._on_doubt = _ClosingOnDoubt(self)
 
     def call(self, request: Header, reply: type[R], body: bytes = b"", *, seconds: float = REPLY_SECONDS) -> Answer[R]:
         """One round trip; see `Channel.call`."""
         verb = BY_REQUEST[type(request)].number
         number = next(self._numbers)
-        with self.closing_on_doubt():
-            self.stream.transport.set_deadline(seconds)
-            self.stream.send(Kind.REQUEST, verb, number, request, body)
+        stream = self.stream
+        try:
+            stream.transport.set_deadline(seconds)
+            stream.send(Kind.REQUEST, verb, number, request, body)
             head, header = self.reply_head(verb, number)
-            data = self.stream.read_list(head)
+            data = stream.read_list(head) if head.body_bytes else b""
+        except BaseException:
+            self.close()  # nobody knows what is still under way on it
+            raise
         if head.kind is not Kind.REPLY:
             raise self.refusal(head, header)
         return Answer(decode(header, reply), data)
@@ -69,9 +71,12 @@ class SocketChannel:
         if size <= EAGER_BODY_BYTES_MAX:
             # The head waits for the first bytes: one packet for both wakes the node once.
             return SocketPutStream(self, number, size, request)
-        with self.closing_on_doubt():
+        try:
             self.stream.send_chunk_head(Kind.REQUEST, _PUT, number, request, size)
             answer = self.reply_head(_PUT, number)
+        except BaseException:
+            self.close()
+            raise
         if answer[0].kind is not Kind.GO_ON:
             raise self.refusal(*answer)
         return SocketPutStream(self, number, size)
@@ -79,10 +84,13 @@ class SocketChannel:
     def get(self, request: GetChunk, *, seconds: float = STREAM_SECONDS_BY_HOP[0]) -> GetStream:
         """Begin to read a chunk; see `Channel.get`."""
         number = next(self._numbers)
-        with self.closing_on_doubt():
+        try:
             self.stream.transport.set_deadline(seconds)
             self.stream.send(Kind.REQUEST, _GET, number, request)
             head, header = self.reply_head(_GET, number)
+        except BaseException:
+            self.close()
+            raise
         if head.kind is not Kind.REPLY:
             raise self.refusal(head, header)
         return SocketGetStream(self, decode(header, GetChunkReply))
@@ -107,9 +115,10 @@ class SocketChannel:
         found = self.stream.read_head()
         if found is None:
             raise ConnectFailedError(f"{self.stream.transport.peer} closed the connection; try again")
-        if found[0].kind is Kind.ERROR and found[0].request == 0:
-            raise raise_error(found[1])  # not about one request: the peer gives up the connection
-        if (found[0].verb, found[0].request) != (verb, number):
+        head = found[0]
+        if head.request != number or head.verb != verb:
+            if head.kind is Kind.ERROR and head.request == 0:
+                raise raise_error(found[1])  # not about one request: the peer gives up the connection
             raise ProtocolError("a reply to another request than the one that was sent")
         return found
 
@@ -119,28 +128,6 @@ class SocketChannel:
             return raise_error(header)
         self.close()
         return ProtocolError(f"a {head.kind.name} frame came out of turn")
-
-    def closing_on_doubt(self) -> "_ClosingOnDoubt":
-        """Close the connection when the block fails: nobody knows what is still under way on it."""
-        return self._on_doubt
-
-
-class _ClosingOnDoubt:
-    """A class rather than a generator: every request enters it."""
-
-    __slots__ = ("_channel",)
-
-    def __init__(self, channel: SocketChannel) -> None:
-        self._channel = channel
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self._channel.close()
 
 
 class SocketPutStream:
@@ -157,12 +144,15 @@ class SocketPutStream:
         if len(block) > self._left:
             raise ValueError("more bytes than the ticket's size")
         stream = self._channel.stream
-        with self._channel.closing_on_doubt():
+        try:
             if self._unsent is not None:
                 request, self._unsent = self._unsent, None
                 stream.send_chunk_head(Kind.REQUEST, _PUT, self._number, request, self._left, block)
             else:
                 stream.transport.send(block)
+        except BaseException:
+            self._channel.close()
+            raise
         self._left -= len(block)
 
     def finish(self) -> PutChunkReply:
@@ -171,8 +161,11 @@ class SocketPutStream:
             raise ValueError(f"{self._left} bytes of the chunk were not written")
         if self._unsent is not None:
             self.write(b"")
-        with self._channel.closing_on_doubt():
+        try:
             head, header = self._channel.reply_head(_PUT, self._number)
+        except BaseException:
+            self._channel.close()
+            raise
         if head.kind is not Kind.REPLY:
             raise self._channel.refusal(head, header)
         return decode(header, PutChunkReply)
@@ -191,8 +184,11 @@ class SocketGetStream:
 
     def read_into(self, buffer: memoryview) -> int:
         """Some of the chunk's bytes; see `GetStream.read_into`."""
-        with self._channel.closing_on_doubt():
+        try:
             return self._channel.stream.read_body_into(buffer)
+        except BaseException:
+            self._channel.close()
+            raise
 
     def close(self) -> None:
         """Done; with bytes still under way the connection cannot be used again."""

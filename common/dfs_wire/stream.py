@@ -1,9 +1,19 @@
 """Frames over a blocking transport: reads ahead for small frames, and straight into the caller's buffer for bodies."""
 
-from dfs_wire import frame
 from dfs_wire.codec import encode
 from dfs_wire.errors import ConnectFailedError, TooLargeError
-from dfs_wire.frame import FIXED_BYTES, FrameHead, Kind
+from dfs_wire.frame import (
+    CHECKED_BYTES,
+    FIXED_BYTES,
+    FrameHead,
+    Kind,
+    body_checksum,
+    check_body,
+    check_header,
+    decode_head,
+    encode_frame,
+    encode_head,
+)
 from dfs_wire.limits import HEADER_BYTES_MAX, LIST_BODY_BYTES_MAX
 from dfs_wire.messages import Header
 from dfs_wire.transport import Transport
@@ -41,16 +51,16 @@ class FrameStream:
             ProtocolError: what came is not a frame; the connection cannot be used any more.
             UnavailableError: the peer stalled or went away.
         """
-        if not self._need(FIXED_BYTES, may_end=True):
+        if self._end - self._start < FIXED_BYTES and not self._need(FIXED_BYTES, may_end=True):
             return None
-        head = frame.decode_head(self._ahead, self._start, header_bytes_max=self.header_bytes_max)
+        head = decode_head(self._ahead, self._start, header_bytes_max=self.header_bytes_max)
         size = FIXED_BYTES + head.header_bytes
         if self._end - self._start < size:
             self._need(size)
-        start, end = self._start, self._start + size
+        start = self._start
+        self._start = end = start + size
         header = bytes(self._ahead[start + FIXED_BYTES : end])
-        frame.check_header(self._ahead[start : start + FIXED_BYTES], header, head)
-        self._start = end
+        check_header(self._ahead[start : start + CHECKED_BYTES], header, head)
         self.body_left = head.body_bytes
         return head, header
 
@@ -72,7 +82,7 @@ class FrameStream:
         filled = 0
         while filled < len(body):
             filled += self.read_body_into(view[filled:])
-        frame.check_body(view, head)
+        check_body(view, head)
         return bytes(body)
 
     def _take_list(self, head: FrameHead) -> bytes:
@@ -80,7 +90,7 @@ class FrameStream:
         end = self._start + head.body_bytes
         body = bytes(self._ahead[self._start : end])
         self._start, self.body_left = end, 0
-        frame.check_body(body, head)
+        check_body(body, head)
         return body
 
     def read_body_into(self, buffer: memoryview) -> int:
@@ -107,10 +117,10 @@ class FrameStream:
         """Send a frame with a list body, or with none."""
         encoded = encode(header)
         if len(body) <= _COPIED_BYTES_MAX:
-            self.transport.send(frame.encode_frame(kind, verb, request, encoded, body))
+            self.transport.send(encode_frame(kind, verb, request, encoded, body))
             return
-        checksum = frame.body_checksum(body)
-        self.transport.send(frame.encode_head(kind, verb, request, encoded, len(body), checksum), encoded, body)
+        checksum = body_checksum(body)
+        self.transport.send(encode_head(kind, verb, request, encoded, len(body), checksum), encoded, body)
 
     def send_chunk_head(
         self,
@@ -126,11 +136,11 @@ class FrameStream:
         The rest of the `body_bytes` follows by `transport.send` or `send_file`.
         """
         encoded = encode(header)
-        self.transport.send(frame.encode_head(kind, verb, request, encoded, body_bytes), encoded, begin)
+        self.transport.send(encode_head(kind, verb, request, encoded, body_bytes), encoded, begin)
 
     def send_go_on(self, verb: int, request: int) -> None:
         """Tell the sender of a large body to send it."""
-        self.transport.send(frame.encode_head(Kind.GO_ON, verb, request, b"", 0))
+        self.transport.send(encode_head(Kind.GO_ON, verb, request, b"", 0))
 
     def idle(self) -> bool:
         """Whether the connection stands between two frames and the peer has not hung up."""
@@ -146,7 +156,7 @@ class FrameStream:
             self._ahead[: len(rest)] = rest
             self._start, self._end = 0, len(rest)
         while self._end - self._start < count:
-            received = self.transport.recv_into(self._ahead[self._end :])
+            received = self.transport.recv_into(self._ahead[self._end :] if self._end else self._ahead)
             if received == 0:
                 if may_end and self._start == self._end:
                     return False

@@ -62,11 +62,10 @@ class Transport:
         self._seconds = seconds
 
     def _tell(self, direction: int, option: int) -> None:
-        """Give the kernel the deadline of a call, where it has another."""
-        if self._told[direction] != self._seconds:
-            microseconds = max(1, int(self._seconds * 1_000_000))
-            self._socket.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(*divmod(microseconds, 1_000_000)))
-            self._told[direction] = self._seconds
+        """Give the kernel the deadline of a call; only where it has another."""
+        microseconds = max(1, int(self._seconds * 1_000_000))
+        self._socket.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(*divmod(microseconds, 1_000_000)))
+        self._told[direction] = self._seconds
 
     def recv_into(self, buffer: memoryview) -> int:
         """Up to `len(buffer)` bytes; 0 at the end of the peer's stream.
@@ -77,7 +76,8 @@ class Transport:
         try:
             if self._all_by is not None:
                 self._shorten(self._all_by)
-            self._tell(0, socket.SO_RCVTIMEO)
+            if self._told[0] != self._seconds:
+                self._tell(0, socket.SO_RCVTIMEO)
             return self._socket.recv_into(buffer)
         except OSError as error:
             raise self._translated(error, "receiving from") from error
@@ -102,7 +102,8 @@ class Transport:
             TimedOutError, ConnectFailedError: the peer stalled or went away.
         """
         try:
-            self._tell(1, socket.SO_SNDTIMEO)
+            if self._told[1] != self._seconds:
+                self._tell(1, socket.SO_SNDTIMEO)
             if len(parts) == 1:
                 self._socket.sendall(parts[0])
             elif sum(map(len, parts)) <= 64 * 1024:
@@ -122,7 +123,8 @@ class Transport:
         """
         end = offset + length
         try:
-            self._tell(1, socket.SO_SNDTIMEO)
+            if self._told[1] != self._seconds:
+                self._tell(1, socket.SO_SNDTIMEO)
             while offset < end:
                 sent = os.sendfile(self._socket.fileno(), descriptor, offset, end - offset)
                 if sent == 0:
