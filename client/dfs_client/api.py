@@ -80,6 +80,9 @@ __all__ = [
 #: The class below has a method `list`, which hides the type there.
 UsageRows = list[UsageRow]
 
+#: What names a file of this machine, rather than being a file object. A union would be made anew for each call.
+_LOCAL = (str, os.PathLike)
+
 #: Chunks and small files under way at once.
 WORKERS = 8
 
@@ -210,8 +213,8 @@ class Dfs:
         from dfs_client.upload import upload_file, upload_stream
 
         target = canonical(path)
-        if isinstance(source, str | os.PathLike):
-            return upload_file(self._parts(), Path(source), target, clobber=clobber, progress=progress)
+        if isinstance(source, _LOCAL):
+            return upload_file(self._parts(), source, target, clobber=clobber, progress=progress)
         return upload_stream(self._parts(), source, target, clobber=clobber, progress=progress)
 
     def upload_many(
@@ -247,9 +250,9 @@ class Dfs:
         from dfs_client.download import download_file, download_stream
 
         source = canonical(path)
-        if isinstance(target, str | os.PathLike):
+        if isinstance(target, _LOCAL):
             executor = self._executor
-            return download_file(self._parts(), source, Path(target), force=force, progress=progress, executor=executor)
+            return download_file(self._parts(), source, target, force=force, progress=progress, executor=executor)
         return download_stream(self._parts(), source, target, progress=progress)
 
     def download_many(
@@ -439,6 +442,9 @@ class Dfs:
 
     def _parts(self) -> "Engine":
         """What moves bytes, made when the first bytes move."""
+        engine = self._engine
+        if engine is not None:
+            return engine
         with self._lock:
             if self._engine is None:
                 from dfs_client.engine import make_engine

@@ -1,7 +1,6 @@
 """Pauses between tries, and the end of patience."""
 
 import random
-import threading
 
 from dfs_runtime.clock import Clock
 from dfs_wire.errors import InterruptedByUserError
@@ -32,11 +31,11 @@ class Cancellation:
     """Tells the tasks of one operation that nobody wants their results any more. Safe to share between threads."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._given_up = False
 
     def cancel(self) -> None:
         """Let every task end at its next `check`."""
-        self._event.set()
+        self._given_up = True
 
     def check(self) -> None:
         """Go on, or end.
@@ -44,5 +43,5 @@ class Cancellation:
         Raises:
             InterruptedByUserError: the operation was given up.
         """
-        if self._event.is_set():
+        if self._given_up:
             raise InterruptedByUserError("the operation was given up")

@@ -50,6 +50,7 @@ def commit_files(
     cancellation: Cancellation,
     *,
     on_refused: OnRefused | None = None,
+    tries: int = COMMIT_TRIES_MAX,
 ) -> list[int | DfsError]:
     """Commit files in one request; the version id, or the error, of each in order.
 
@@ -58,7 +59,7 @@ def commit_files(
     """
     results: dict[int, int | DfsError] = {}
     left = dict(enumerate(files))
-    for tries_left in reversed(range(COMMIT_TRIES_MAX)):
+    for tries_left in reversed(range(tries)):
         refused: dict[int, tuple[Pending, DfsError]] = {}
         for (index, pending), outcome in zip(left.items(), _commit_once(engine, left, ledger), strict=True):
             error = outcome_error(outcome)
@@ -82,6 +83,43 @@ def commit_files(
     }
     ledger.committed(done)
     return [results[index] for index in range(len(files))]
+
+
+def commit_one(
+    engine: Engine,
+    pending: Pending,
+    ledger: Ledger,
+    cancellation: Cancellation,
+    *,
+    on_refused: OnRefused | None = None,
+) -> int:
+    """Commit one file whose chunks are stored; its version id. As `commit_files`, with nothing to sort.
+
+    Raises:
+        DfsError: nothing is visible.
+    """
+    commit = pending.commit
+    error: DfsError | None
+    try:
+        outcomes = engine.master.commit([commit], ledger.of([extent.digest for extent in commit.extents]))
+        if len(outcomes) != 1:
+            raise ProtocolError(f"the master answered {len(outcomes)} outcomes for one file; upgrade one")
+        error = outcome_error(outcomes[0])
+        if error is None:
+            return outcomes[0].version
+    except BadTicketError as refused:
+        error = refused
+    if not isinstance(error, (ChunksMissingError, BadTicketError)):
+        raise error
+    if on_refused is not None:
+        on_refused(commit.path, error)
+    failures = _mend(engine, {0: (pending, error)}, ledger, cancellation)
+    if failures:
+        raise failures[0]
+    (result,) = commit_files(engine, [pending], ledger, cancellation, on_refused=on_refused, tries=COMMIT_TRIES_MAX - 1)
+    if isinstance(result, DfsError):
+        raise result
+    return result
 
 
 def copies_asked(error: DfsError | None) -> int:

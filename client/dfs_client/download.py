@@ -8,11 +8,11 @@ from dfs_client.engine import Engine
 from dfs_client.executors import Executor
 from dfs_client.opened import OpenedVersion
 from dfs_client.small_files import SmallFiles
-from dfs_client.types import Downloaded, Progress
+from dfs_client.types import Downloaded, LocalPath, Progress
 
 
 def download_file(
-    engine: Engine, path: str, target: Path, *, force: bool, progress: Progress | None, executor: Executor
+    engine: Engine, path: str, target: LocalPath, *, force: bool, progress: Progress | None, executor: Executor
 ) -> Downloaded:
     """Give a version a place on the local disk; see `Dfs.download`."""
     small_files = SmallFiles(force=force)
@@ -24,7 +24,7 @@ def download_file(
     # Threads and what belongs to them are loaded by who fetches more than one chunk.
     from dfs_client.download_large import download_large
 
-    return download_large(engine, opened, target, force=force, progress=progress, executor=executor)
+    return download_large(engine, opened, Path(target), force=force, progress=progress, executor=executor)
 
 
 def download_stream(engine: Engine, path: str, target: BinaryIO, *, progress: Progress | None) -> Downloaded:

@@ -1,25 +1,20 @@
 """One small file, in the calling thread: opened, fetched into memory, verified, written."""
 
-from pathlib import Path
-
 from blake3 import blake3
 
-from dfs_client.backoff import Cancellation
 from dfs_client.engine import Engine
 from dfs_client.opened import OpenedVersion
 from dfs_client.small_files import SmallFiles
-from dfs_client.types import Downloaded, Progress, ProgressEvent
+from dfs_client.types import Downloaded, LocalPath, Progress, ProgressEvent
 from dfs_wire.errors import CorruptError
 from dfs_wire.limits import MIB
 
 #: What is held in memory rather than written as it comes.
 SMALL_BYTES_MAX = 1 * MIB
 
-_NEVER = Cancellation()
-
 
 def download_small(
-    engine: Engine, opened: OpenedVersion, target: Path, files: SmallFiles, *, progress: Progress | None
+    engine: Engine, opened: OpenedVersion, target: LocalPath, files: SmallFiles, *, progress: Progress | None
 ) -> Downloaded:
     """Give a version of at most `SMALL_BYTES_MAX` bytes its place on the local disk; see `Dfs.download`.
 
@@ -28,17 +23,12 @@ def download_small(
     reply, path, size = opened.reply, opened.path, opened.size
     if progress is not None:
         progress(ProgressEvent("start", path, 0, size))
-    data = memoryview(bytearray(size))
-    digest = b""
-    for start in opened.starts():
-        part = data[start:]
-
-        def sink(offset: int, block: memoryview, part: memoryview = part) -> None:
-            part[offset : offset + len(block)] = block
-
-        extent = engine.fetcher.fetch_extent(opened, start, sink, _NEVER)
-        if extent.length == extent.chunk_size == size:
-            digest = extent.digest  # the whole file is one chunk, which was verified against its name
+    first = opened.first
+    if len(first) == 1 and (first[0].start, first[0].length) == (0, size):
+        data, digest = engine.fetcher.read_extent(opened, 0)
+    else:
+        data, digest = b"".join(engine.fetcher.read_extent(opened, start)[0] for start in opened.starts()), b""
+    # Where the whole file is one chunk, that was verified against its name.
     if (digest or blake3(data).digest()) != reply.digest:
         raise CorruptError(f"the content of {path} has another digest than was stored; see `dfs status`")
     files.write(target, data, mode=reply.mode, mtime_ns=reply.mtime_ns)

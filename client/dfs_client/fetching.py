@@ -25,8 +25,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: address, ticket -> result; one try at one copy.
-Try = Callable[[str, ReadTicket], T]
+#: Nobody gives up a small extent half-way: an interruption ends the call itself.
+_NEVER = Cancellation()
+
+#: extent, address, ticket -> result; one try at one copy.
+Try = Callable[[OpenExtent, str, ReadTicket], T]
 
 
 class Opened(Protocol):
@@ -71,11 +74,27 @@ class ChunkFetcher:
             sink(0, memoryview(self.fetch_range(opened, extent.start, extent.length, cancellation)))
             return extent
 
-        def attempt(address: str, ticket: ReadTicket) -> None:
+        def attempt(_: OpenExtent, address: str, ticket: ReadTicket) -> None:
             self._nodes.get_chunk(address, ticket, extent.chunk_size, sink, cancellation)
 
         self._from_any_copy(opened, start, attempt)
         return extent
+
+    def read_extent(self, opened: Opened, start: int) -> tuple[bytes | bytearray, bytes]:
+        """The whole small extent that begins at `start`, in memory of its own; and its digest, if it is a whole chunk.
+
+        Raises:
+            CorruptError: every copy is bad.
+            DfsError: no copy could be read.
+        """
+
+        def attempt(extent: OpenExtent, address: str, ticket: ReadTicket) -> tuple[bytes | bytearray, bytes]:
+            size, length = extent.chunk_size, extent.length
+            if length != size:
+                return self._nodes.get_range(address, ticket, size, extent.offset, length, _NEVER), b""
+            return self._nodes.get_small(address, ticket, size), ticket.digest
+
+        return self._from_any_copy(opened, start, attempt)
 
     def fetch_range(self, opened: Opened, start: int, length: int, cancellation: Cancellation) -> bytes:
         """Bytes of the file from `start`, as many as lie in one extent and at most `length`.
@@ -89,14 +108,14 @@ class ChunkFetcher:
         offset = extent.offset + skipped
         count = min(length, extent.length - skipped)
 
-        def attempt(address: str, ticket: ReadTicket) -> bytes:
+        def attempt(_: OpenExtent, address: str, ticket: ReadTicket) -> bytes:
             return self._nodes.get_range(address, ticket, extent.chunk_size, offset, count, cancellation)
 
         return self._from_any_copy(opened, start, attempt)
 
     def _from_any_copy(self, opened: Opened, start: int, attempt: Try[T]) -> T:
         """Try the copies, best first, and then again with fresh tickets, until patience ends."""
-        backoff = Backoff(self._clock, self._random)
+        backoff: Backoff | None = None
         deadline: Deadline | None = None
         while True:
             extent, expires_at_ms = opened.ticketed_extent_at(start)
@@ -104,7 +123,7 @@ class ChunkFetcher:
             for replica in extent.replicas:
                 ticket = ReadTicket(extent.digest, replica.node_id, expires_at_ms, replica.mac)
                 try:
-                    return attempt(replica.address, ticket)
+                    return attempt(extent, replica.address, ticket)
                 except InterruptedByUserError:
                     raise
                 except DfsError as error:
@@ -114,6 +133,7 @@ class ChunkFetcher:
             hopeless = bool(errors) and all(isinstance(error, CorruptError | NotFoundError) for error in errors)
             if hopeless or deadline.passed():
                 raise _no_copy(opened.path, extent, errors)
+            backoff = backoff or Backoff(self._clock, self._random)
             backoff.pause(seconds_max=deadline.remaining())
             # Another ticket may do where one expired, and repair may have made another copy.
             opened.renew(start)

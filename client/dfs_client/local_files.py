@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dfs_client.local_errors import from_os_error
+from dfs_wire.errors import DfsError
 
 PERMISSION_BITS = 0o7777
 
@@ -18,6 +19,11 @@ def mapping_os_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None:
-            error.filename = os.fspath(path)
-        raise from_os_error(error) from error
+        raise mapped(error, path) from error
+
+
+def mapped(error: OSError, path: str | os.PathLike[str]) -> DfsError:
+    """The same for who catches it: a plain `try` costs nothing where nothing goes wrong."""
+    if error.filename is None:
+        error.filename = os.fspath(path)
+    return from_os_error(error)

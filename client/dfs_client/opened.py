@@ -52,8 +52,11 @@ class OpenedVersion:
         self._lock = threading.Lock()
         self._windows: dict[int, _Window] = {}
         self._version = 0
-        self._reply = self._load(0).reply
-        self._version = self._reply.version
+        window = self._load(0)
+        self._reply = window.reply
+        self._version = window.reply.version
+        #: The extents at its beginning: all of them, where it is small.
+        self.first = window.extents
 
     @property
     def reply(self) -> OpenReply:

@@ -71,6 +71,8 @@ class Troubles:
 
     def nodes(self) -> list[int]:
         """The nodes to avoid now, by id."""
+        if not self._until:
+            return []
         now = self._clock.monotonic()
         with self._lock:
             return sorted(node_id for node_id, until in self._until.items() if until > now)

@@ -29,10 +29,10 @@ class SmallFiles:
         Raises:
             AlreadyExistsError: the target exists, and nothing is to be replaced.
         """
-        if not self._force and os.path.lexists(target):
+        if not self._force and os.access(target, os.F_OK, follow_symlinks=False):
             raise _exists(target)
 
-    def write(self, target: LocalPath, data: memoryview, *, mode: int, mtime_ns: int) -> None:
+    def write(self, target: LocalPath, content: bytes | bytearray | memoryview, *, mode: int, mtime_ns: int) -> None:
         """Give a file its name, with its bytes, mode and time.
 
         Raises:
@@ -40,7 +40,7 @@ class SmallFiles:
             DfsError: it cannot be written.
         """
         if self._force and not _is_plain(target):
-            self._write_with_care(target, data, mode=mode, mtime_ns=mtime_ns)
+            self._write_with_care(target, memoryview(content), mode=mode, mtime_ns=mtime_ns)
             return
         # Its own name would cost more, and might have no room for a suffix.
         directory, slash, _ = os.fspath(target).rpartition("/")
@@ -52,8 +52,9 @@ class SmallFiles:
             raise from_os_error(error) from error
         try:
             try:
-                while data:
-                    data = data[os.write(descriptor, data) :]
+                written = os.write(descriptor, content)
+                while written < len(content):
+                    written += os.write(descriptor, memoryview(content)[written:])
                 os.fchmod(descriptor, mode & PERMISSION_BITS)
                 os.utime(descriptor, ns=(mtime_ns, mtime_ns))
             finally:

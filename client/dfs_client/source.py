@@ -2,11 +2,11 @@
 
 import os
 import stat
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from dfs_client.local_files import PERMISSION_BITS, mapping_os_errors
+from dfs_client.local_files import PERMISSION_BITS, mapped, mapping_os_errors
+from dfs_client.types import LocalPath
 from dfs_wire.errors import SourceChangedError, WrongKindError
 
 
@@ -17,27 +17,32 @@ class LocalSource:
         size: bytes, or -1 for a pipe.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: LocalPath) -> None:
         """Open and look at it.
 
         Raises:
             DfsError: it cannot be read, or is a directory, socket or device.
         """
         self.path = path
-        with mapping_os_errors(path):
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            with mapping_os_errors(path):
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise mapped(error, path) from error
+        try:
+            try:
                 self._before = os.fstat(self._descriptor)
+            except OSError as error:
+                raise mapped(error, path) from error
             self.regular = stat.S_ISREG(self._before.st_mode)
             if not self.regular and not stat.S_ISFIFO(self._before.st_mode):
                 raise WrongKindError(f"{path} is not a regular file; only files can be uploaded")
         except BaseException:
             os.close(self._descriptor)
             raise
-        self.size = self._before.st_size if self.regular else -1
-        self.mtime_ns = self._before.st_mtime_ns
-        self.mode = self._before.st_mode & PERMISSION_BITS
+        before = self._before
+        self.size = before.st_size if self.regular else -1
+        self.mtime_ns = before.st_mtime_ns
+        self.mode = before.st_mode & PERMISSION_BITS
 
     def __enter__(self) -> Self:
         return self
@@ -63,12 +68,14 @@ class LocalSource:
         Raises:
             SourceChangedError: it did not stand still.
         """
-        with mapping_os_errors(self.path):
-            # One byte more would show that it grew.
+        try:
+            # One byte more would show that it grew; none more, and a time that did not change, that it did not.
             data = os.read(self._descriptor, self.size + 1)
-            while len(data) <= self.size and (more := os.read(self._descriptor, self.size + 1 - len(data))):
+            while len(data) < self.size and (more := os.read(self._descriptor, self.size + 1 - len(data))):
                 data += more
             self._compare(len(data))
+        except OSError as error:
+            raise mapped(error, self.path) from error
         return data
 
     def read_again(self, offset: int, length: int) -> bytes:

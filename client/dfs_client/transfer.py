@@ -10,7 +10,7 @@ from dfs_wire.channel import GetStream
 from dfs_wire.checksum import crc32c
 from dfs_wire.codec import encode_list
 from dfs_wire.errors import ChunkCorruptError, ProtocolError
-from dfs_wire.limits import BLOCK_BYTES, CHUNK_BYTES_MAX, STREAM_BLOCK_BYTES
+from dfs_wire.limits import BLOCK_BYTES, CHUNK_BYTES_MAX, EAGER_BODY_BYTES_MAX, STREAM_BLOCK_BYTES
 from dfs_wire.messages import (
     GetChunk,
     GetChunkReply,
@@ -46,8 +46,13 @@ class NodeClient:
         Raises:
             DfsError: no hop stored it.
         """
+        cancellation.check()
         with self._pool.channel(ticket.hops[0].address) as channel:
             stream = channel.put(PutChunk(ticket=ticket, secret=secret))
+            if len(data) <= EAGER_BODY_BYTES_MAX:
+                # In one piece, with its request; a failure closes the connection.
+                stream.write(data)
+                return stream.finish()
             try:
                 for start in range(0, len(data), STREAM_BLOCK_BYTES):
                     cancellation.check()
@@ -83,6 +88,29 @@ class NodeClient:
                 stream.close()
         if hasher.digest() != ticket.digest:
             raise _corrupt(ticket, "another digest")
+
+    def get_small(self, address: str, ticket: ReadTicket, size: int) -> bytearray:
+        """A whole chunk in memory of its own; it is the right one.
+
+        Raises:
+            ChunkCorruptError: the bytes are not the chunk.
+            DfsError: the node refused, went away or broke the protocol.
+        """
+        data = bytearray(size)
+        with self._pool.channel(address) as channel:
+            stream = channel.get(GetChunk(ticket=ticket))
+            try:
+                header = stream.header
+                if header.offset or header.length != size or header.size != size:
+                    raise _corrupt(ticket, f"{header.size} bytes long instead of {size}")
+                filled = _read(stream, memoryview(data))
+                while filled < size:
+                    filled += _read(stream, memoryview(data)[filled:])
+            finally:
+                stream.close()
+        if blake3(data).digest() != ticket.digest:
+            raise _corrupt(ticket, "another digest")
+        return data
 
     def get_range(
         self, address: str, ticket: ReadTicket, size: int, offset: int, length: int, cancellation: Cancellation

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO
 
 from dfs_client.engine import Engine
 from dfs_client.meter import Meter
 from dfs_client.source import LocalSource, read_some
-from dfs_client.types import Progress, Uploaded
+from dfs_client.types import LocalPath, Progress, Uploaded
 from dfs_client.upload_empty import STREAM_MODE, upload_empty
 from dfs_client.upload_small import SMALL_BYTES_MAX, upload_small
 from dfs_wire.errors import AlreadyExistsError, NotFoundError
@@ -36,7 +35,7 @@ def refuse_existing(engine: Engine, path: str) -> None:
     raise AlreadyExistsError(f"{path} exists; leave out --no-clobber to replace it, or choose another name")
 
 
-def upload_file(engine: Engine, source: Path, path: str, *, clobber: bool, progress: Progress | None) -> Uploaded:
+def upload_file(engine: Engine, source: LocalPath, path: str, *, clobber: bool, progress: Progress | None) -> Uploaded:
     """Store a local file; see `Dfs.upload`."""
     expect = expectation(clobber)
     with LocalSource(source) as local:

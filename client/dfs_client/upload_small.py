@@ -6,7 +6,7 @@ There is no journal: what a second try could spare is one small chunk, and keepi
 from blake3 import blake3
 
 from dfs_client.backoff import Cancellation
-from dfs_client.committing import Pending, commit_files
+from dfs_client.committing import Pending, commit_one
 from dfs_client.engine import Engine
 from dfs_client.receipts import Ledger
 from dfs_client.sending import Chunk
@@ -42,9 +42,7 @@ def upload_small(engine: Engine, local: LocalSource, path: str, *, expect: int, 
     def refused(_path: str, _error: DfsError) -> None:
         engine.sender.ahead.forget(path)
 
-    (result,) = commit_files(engine, [Pending(commit, read_again)], ledger, _NEVER, on_refused=refused)
-    if isinstance(result, DfsError):
-        raise result
+    version = commit_one(engine, Pending(commit, read_again), ledger, _NEVER, on_refused=refused)
     if progress is not None:
         progress(ProgressEvent("done", path, size, size))
-    return Uploaded(path, result, size, digest, sent)
+    return Uploaded(path, version, size, digest, sent)

@@ -90,12 +90,12 @@ def test_another_copy_is_used_when_a_node_does_not_answer(
     assert cluster.reports == []
 
 
-@pytest.mark.parametrize("place", [0, 3 * MIB, -1])
+@pytest.mark.parametrize(("size", "place"), [(8 * MIB, 0), (8 * MIB, 3 * MIB), (8 * MIB, -1), (4_096, 0), (4_096, -1)])
 def test_a_corrupt_copy_is_reported_and_another_one_used(
-    cluster: FakeCluster, dfs: Dfs, tmp_path: Path, place: int
+    cluster: FakeCluster, dfs: Dfs, tmp_path: Path, size: int, place: int
 ) -> None:
     """One flipped bit anywhere never reaches the file."""
-    data = os.urandom(8 * MIB)
+    data = os.urandom(size)
     digest = stored(dfs, data)
     bad = best_node(cluster, digest)
     cluster.spoil(bad, digest, place)

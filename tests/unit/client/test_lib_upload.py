@@ -11,6 +11,7 @@ from tests.support.fake_cluster import CLUSTER_ID, MASTER, FakeCluster
 from dfs_client.api import Dfs, ProgressEvent
 from dfs_client.executors import ThreadExecutor
 from dfs_client.sending import SEND_TRIES_MAX
+from dfs_client.source import LocalSource
 from dfs_wire.errors import (
     AlreadyExistsError,
     BusyError,
@@ -270,12 +271,13 @@ def test_a_master_that_stays_unavailable_keeps_its_word(cluster: FakeCluster, df
         dfs.upload(file_with(tmp_path, b"x"), "/file")
 
 
+@pytest.mark.parametrize(("size", "missed"), [(20 * MIB, slice(8 * MIB, 16 * MIB)), (4 * KIB, slice(4 * KIB))])
 def test_a_chunk_that_the_plan_called_stored_is_sent_when_the_commit_misses_it(
-    cluster: FakeCluster, dfs: Dfs, tmp_path: Path
+    cluster: FakeCluster, dfs: Dfs, tmp_path: Path, size: int, missed: slice
 ) -> None:
     """`Commit` decides: the client reads those chunks again and commits under a new request id."""
-    data = random_bytes(20 * MIB)
-    cluster.wrong_hints.add(blake3(data[8 * MIB : 16 * MIB]).digest())
+    data = random_bytes(size)
+    cluster.wrong_hints.add(blake3(data[missed]).digest())
     dfs.upload(file_with(tmp_path, data), "/file")
     assert cluster.content("/file") == data
     first, second = cluster.sent(Commit)
@@ -290,9 +292,10 @@ def test_a_stream_cannot_be_read_again(cluster: FakeCluster, dfs: Dfs) -> None:
     assert cluster.files == {}
 
 
-def test_expired_receipts_are_renewed_without_bytes(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [20 * MIB, 4 * KIB])
+def test_expired_receipts_are_renewed_without_bytes(cluster: FakeCluster, dfs: Dfs, tmp_path: Path, size: int) -> None:
     """An upload that took longer than a receipt lives asks the nodes to sign again."""
-    data = random_bytes(20 * MIB)
+    data = random_bytes(size)
 
     def slow(_address: str, request: Header) -> None:
         if isinstance(request, Commit) and len(cluster.sent(Commit)) == 1:
@@ -372,6 +375,7 @@ def test_no_clobber_is_judged_by_the_commit(cluster: FakeCluster, dfs: Dfs, tmp_
     with pytest.raises(AlreadyExistsError):
         dfs.upload(file_with(tmp_path, b"x"), "/file", clobber=False)
     assert cluster.files["/file"] == 99
+    assert len(cluster.sent(Commit)) == 1, "a refusal is an answer"
 
 
 def test_local_trouble_has_the_kind_of_error_that_it_is(dfs: Dfs, tmp_path: Path) -> None:
@@ -423,3 +427,18 @@ def test_threads_store_the_same_as_one(cluster: FakeCluster, tmp_path: Path) -> 
     with cluster.connect(executor=ThreadExecutor(8)) as dfs:
         dfs.upload(file_with(tmp_path, data), "/file")
     assert cluster.content("/file") == data
+
+
+@pytest.mark.parametrize("change", ["grow", "shrink", "touch"])
+def test_a_small_source_that_changes_while_it_is_read_is_refused(tmp_path: Path, change: str) -> None:
+    """It is read in one go, and looked at before and after."""
+    source = file_with(tmp_path, b"x" * 4_096)
+    with LocalSource(source) as local:
+        if change == "grow":
+            source.write_bytes(b"x" * 4_097)
+        elif change == "shrink":
+            os.truncate(source, 4_095)
+        else:
+            os.utime(source, ns=(1, 1))
+        with pytest.raises(SourceChangedError):
+            local.read_whole()
