@@ -95,6 +95,8 @@ class GroupWriter:
         self._staging = Staging(self._cursor, self._ids)
         self._touched: dict[EntryKey, None] = {}
         self._wrote = False
+        #: The epoch was looked at in this transaction.
+        self._epoch_holds = False
         self.commit_seq = self._counters.read("commit_seq")
 
     def adopt_epoch(self, epoch: int) -> None:
@@ -131,8 +133,9 @@ class GroupWriter:
     ) -> tuple[list[Outcome], Committed | None]:
         self._begin()
         try:
-            self._require_epoch()
             outcomes = judge(group, self._context())
+            if not self._wrote:
+                self._require_epoch()
         except BaseException:
             self._roll_back()
             raise
@@ -153,6 +156,19 @@ class GroupWriter:
         epoch = self._counters.read("epoch")
         if epoch != self._epoch:
             raise EpochLostError(f"another master took over with epoch {epoch}; this one had {self._epoch}")
+        self._epoch_holds = True
+
+    def _count(self) -> int:
+        """Count the transaction, which is the last thing that it does, where nobody else began an epoch.
+
+        One statement sees to both. It tells nothing where a request set the epoch itself: that one was looked at
+        before.
+        """
+        if not self._epoch_holds:
+            if self._counters.step("commit_seq", self.commit_seq, while_other="epoch", is_at=self._epoch):
+                return self.commit_seq + 1
+            self._require_epoch()
+        return self._counters.advance("commit_seq") + 1
 
     def _context(self) -> Context:
         return Context(self._staging, self._clock.wall_ms(), self._nodes())
@@ -171,7 +187,7 @@ class GroupWriter:
 
     def _commit_watched(self) -> Committed:
         try:
-            commit_seq = self._counters.advance("commit_seq") + 1
+            commit_seq = self._count()
             self._points("commit.before")
             self._cursor.execute("COMMIT")
         except DRIVER_ERROR as error:
@@ -184,6 +200,9 @@ class GroupWriter:
             raise UnavailableError(
                 "the master could not finish writing, so it is unknown whether this was done; look before you repeat it"
             ) from error
+        except EpochLostError:
+            self._roll_back()
+            raise
         committed = Committed(commit_seq, tuple(self._touched))
         self.commit_seq = commit_seq
         self._ids.keep()
@@ -201,6 +220,7 @@ class GroupWriter:
         self._staging.clear()
         self._touched.clear()
         self._wrote = False
+        self._epoch_holds = False
 
     # -- judging -----------------------------------------------------------------------------------------------
 
@@ -254,6 +274,8 @@ class GroupWriter:
     def _flush(self) -> None:
         if self._staging.is_empty():
             return
+        if self._staging.settings_changed() and not self._epoch_holds:
+            self._require_epoch()  # while it is still the one of before
         self._staging.flush()
         self._wrote = True
         self._touched.update(dict.fromkeys(self._staging.tree.take_touched()))

@@ -14,6 +14,19 @@ _name = Setting.__table__.c.name
 _READ = Statement(select(Setting.__table__.c.value).where(_name == bindparam("name")))
 _WRITE = Statement(update(Setting).where(_name == bindparam("name")).values(value=bindparam("value")))
 _CREATE = Statement(insert(Setting))
+_value = Setting.__table__.c.value
+_other = Setting.__table__.alias("other")
+_STEP = Statement(
+    update(Setting)
+    .where(
+        _name == bindparam("name"),
+        _value == bindparam("before"),
+        select(_other.c.value).where(_other.c.name == bindparam("other")).scalar_subquery() == bindparam("holds"),
+    )
+    .values(value=bindparam("after"))
+)
+if _STEP.names != ("after", "name", "before", "other", "holds"):
+    raise ValueError("a hot statement takes its values in another order than it is given them")
 
 
 class Counters:
@@ -35,6 +48,11 @@ class Counters:
         if _WRITE.run(self._cursor, name=name, value=str(before + by)) == 0:
             _CREATE.run(self._cursor, name=name, value=str(before + by))
         return before
+
+    def step(self, name: str, before: int, *, while_other: str, is_at: int) -> bool:
+        """Count one up from a known number, where another stands where it should; False: one of them does not."""
+        self._cursor.execute(_STEP.sql, (str(before + 1), name, str(before), while_other, str(is_at)))
+        return self._cursor.rowcount == 1
 
 
 class IdBlocks:

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 from tests.support.catalog import new_database
-from tests.support.writing import Store, commit_files, file_commit, make_directories, open_store, remove, rename
+from tests.support.writing import (
+    Store,
+    commit_files,
+    file_commit,
+    make_directories,
+    open_store,
+    remove,
+    rename,
+)
 
 from dfs_master.catalog.committer import Committer, take_epoch
 from dfs_master.catalog.engine import connect_raw, open_engine
@@ -284,6 +292,24 @@ def test_a_master_that_was_replaced_writes_nothing_more(store: Store) -> None:
     assert [type(outcome) for outcome in outcomes] == [EpochLostError, EpochLostError]
     assert [type(error) for error in store.fatal] == [EpochLostError]
     assert store.paths() == {}
+
+
+@pytest.mark.parametrize("mutation", [SetSetting("some", "value"), remove("/missing")], ids=["setting", "refusal"])
+def test_no_group_goes_without_the_epoch(store: Store, mutation: Mutation[Any]) -> None:
+    """Nor one that sets a setting, as the epoch is one, nor one that writes nothing."""
+    take_epoch(open_engine(store.path))
+    assert [type(outcome) for outcome in store.run(mutation)] == [EpochLostError]
+    assert store.one("SELECT count(*) FROM settings WHERE name = 'some'") == 0
+
+
+def test_a_count_that_is_not_the_one_remembered_goes_on_from_the_record(store: Store) -> None:
+    """The record wins; with the right epoch it is no other master's."""
+    store.do(make_directories("/0"))
+    store.execute("UPDATE settings SET value = '100' WHERE name = 'commit_seq'")
+    store.do(make_directories("/a"))
+    assert store.committer.commit_seq == 101
+    store.do(make_directories("/b"))
+    assert store.one("SELECT value FROM settings WHERE name = 'commit_seq'") == "102"
 
 
 # -- order -----------------------------------------------------------------------------------------------------
