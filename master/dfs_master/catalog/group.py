@@ -206,6 +206,7 @@ class GroupWriter:
         committed = Committed(commit_seq, tuple(self._touched))
         self.commit_seq = commit_seq
         self._ids.keep()
+        self._staging.clear()
         self._forget()
         self._points("commit.after")
         return committed
@@ -213,11 +214,11 @@ class GroupWriter:
     def _roll_back(self) -> None:
         with suppress(DRIVER_ERROR):  # some errors have rolled back by themselves
             self._cursor.execute("ROLLBACK")
+        self._staging.clear(undone=self._wrote)
         self._forget()
         self._ids.drop()
 
     def _forget(self) -> None:
-        self._staging.clear()
         self._touched.clear()
         self._wrote = False
         self._epoch_holds = False
@@ -243,6 +244,7 @@ class GroupWriter:
     def _alone(self, mutation: Mutation[Any], context: Context) -> Outcome:
         self._cursor.execute("SAVEPOINT request")
         outcome = self._judge(mutation, context)
+        undone = False
         try:
             self._flush()
         except Exception as error:
@@ -251,9 +253,10 @@ class GroupWriter:
             log.exception("a request of kind %s could not be written", type(mutation).__name__)
             outcome = _write_error(error)
             self._cursor.execute("ROLLBACK TO request")
+            undone = True
             self._ids.drop()  # its block may have been reserved under this savepoint
         self._cursor.execute("RELEASE request")
-        self._staging.clear()
+        self._staging.clear(undone=undone)
         return outcome
 
     def _judge(self, mutation: Mutation[Any], context: Context) -> Outcome:

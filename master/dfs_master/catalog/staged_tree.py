@@ -5,15 +5,21 @@ from collections.abc import Iterable, Iterator
 from sqlalchemy import bindparam, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from dfs_master.catalog.models import Entry
+from dfs_master.catalog.models import ROOT_ENTRY_ID, Entry
 from dfs_master.catalog.overlay import Journal, Overlay
 from dfs_master.catalog.rows import ENTRIES, EntryRow
 from dfs_master.catalog.statements import Batch, Statement
+from dfs_wire.messages import EntryKind
 
 #: Parent and name of an entry: what a cache of entries goes by. The parent of the root counts as 0.
 EntryKey = tuple[int, str]
 #: Stands among changed names for the settings of the cluster: its own policy is one of them.
 SETTINGS_KEY: EntryKey = (-1, "")
+_ROOT_KEY: EntryKey = (0, "")
+
+#: Directories that are remembered from group to group.
+_KEPT_MAX = 4_096
+_DIRECTORY = EntryKind.DIRECTORY.value
 
 _TABLE = Entry.__table__
 _BY_ID = Statement(select(_TABLE).where(_TABLE.c.id == bindparam("id")))
@@ -24,15 +30,21 @@ _BY_NAMES = Batch(
     lambda names: select(_TABLE).where(_TABLE.c.parent_id == bindparam("parent_id"), _TABLE.c.name.in_(names)),
     "parent_id",
 )
+if _BY_NAME.names != ("parent_id", "name"):
+    raise ValueError("a hot statement takes its values in another order than it is given them")
 _CHILDREN = Statement(
     select(_TABLE).where(_TABLE.c.parent_id == bindparam("parent_id")).order_by(_TABLE.c.name).limit(bindparam("limit"))
 )
 
 
 class StagedTree:
-    """The entries that a group read and what it made of them. Used by the committer's thread."""
+    """The entries that a group read and what it made of them. Used by the committer's thread.
 
-    __slots__ = ("_cursor", "_journal", "_names", "_rows", "_touched")
+    Directories that it read stay known beyond the group, until any is changed: nobody else writes, and the next
+    requests lie in the same few.
+    """
+
+    __slots__ = ("_cursor", "_journal", "_kept", "_names", "_rows", "_stale", "_touched")
 
     def __init__(self, cursor: DBAPICursor, journal: Journal) -> None:
         self._cursor = cursor
@@ -41,6 +53,23 @@ class StagedTree:
         #: parent -> name -> id; None for a name that is known to be free.
         self._names: dict[int, dict[str, int | None]] = {}
         self._touched: dict[EntryKey, None] = {}
+        #: Directories as the database holds them.
+        self._kept: dict[EntryKey, EntryRow] = {}
+        #: A directory was changed since: another look is needed when this group is over.
+        self._stale = False
+
+    def root(self) -> EntryRow | None:
+        """The directory `/`."""
+        row = self._rows.get(ROOT_ENTRY_ID)
+        if row is not None:
+            return row
+        kept = self._kept.get(_ROOT_KEY)
+        if kept is not None:
+            return self._rows.learn(ROOT_ENTRY_ID, kept)
+        row = self.entry(ROOT_ENTRY_ID)
+        if row is not None:
+            self._kept[_ROOT_KEY] = row
+        return row
 
     def entry(self, entry_id: int) -> EntryRow | None:
         """An entry by its id."""
@@ -57,11 +86,19 @@ class StagedTree:
             return None if entry_id is None else self._rows.get(entry_id)
         if self._rows.is_new(parent_id):
             return None
-        found = _BY_NAME.one(self._cursor, parent_id=parent_id, name=name)
+        kept = self._kept.get((parent_id, name))
+        if kept is not None:
+            return self._learn(kept)
+        found = _BY_NAME.row(self._cursor, parent_id, name)
         if found is None:
             names[name] = None
             return None
-        return self._learn(EntryRow(*found))
+        row = self._learn(EntryRow(*found))
+        if row.kind == _DIRECTORY:
+            if len(self._kept) >= _KEPT_MAX:
+                self._kept.clear()
+            self._kept[parent_id, name] = row
+        return row
 
     def read_names(self, parent_id: int, names: Iterable[str]) -> None:
         """Read the entries of many names in a directory at once."""
@@ -98,11 +135,15 @@ class StagedTree:
             self._set_name(before, None)
         self._set_name(row, row.id)
         self._rows.put(row.id, row)
+        if row.kind == _DIRECTORY:
+            self._stale = True
 
     def drop(self, row: EntryRow) -> None:
         """Remove an entry. Whoever drops a directory has seen that it is empty."""
         self._set_name(row, None)
         self._rows.put(row.id, None)
+        if row.kind == _DIRECTORY:
+            self._stale = True
 
     def take_touched(self) -> tuple[EntryKey, ...]:
         """The names that changed since the last call; some perhaps by a request that was refused in the end."""
@@ -140,11 +181,14 @@ class StagedTree:
         ENTRIES.insert(self._cursor, inserted)
         ENTRIES.update(self._cursor, moved)
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def clear(self, *, undone: bool = False) -> None:
+        """Forget the group; `undone`: what it wrote was taken back, so what was read since may never have been."""
         self._rows.clear()
         self._names.clear()
         self._touched.clear()
+        if self._stale or undone:
+            self._kept.clear()
+            self._stale = False
 
     def _learn(self, found: EntryRow) -> EntryRow:
         """Note a row of the database under a name that nobody in the group has touched."""

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog.ids import IdBlocks
-from dfs_master.catalog.models import Node, PolicyChange, Request, Setting
+from dfs_master.catalog.models import COPIES_DEFAULT, Node, PolicyChange, Request, Setting
 from dfs_master.catalog.overlay import Journal, K, Overlay
 from dfs_master.catalog.reader_tree import Found
 from dfs_master.catalog.rows import (
@@ -65,6 +65,8 @@ class Staging:
         self._policy_changes: Overlay[int, PolicyChangeRow] = Overlay(journal)
         self._credentials: Overlay[int, CredentialRow] = Overlay(journal)
         self._events: Overlay[int, EventRow] = Overlay(journal)
+        #: The setting of that name as the database holds it.
+        self._copies: int | None = None
 
     # -- one group ---------------------------------------------------------------------------------------------
 
@@ -114,10 +116,12 @@ class Staging:
                 files[row.parent_id or 0, row.name] = found
         return files
 
-    def clear(self) -> None:
-        """Forget everything that was read and staged: the transaction is over."""
+    def clear(self, *, undone: bool = False) -> None:
+        """Forget what was read and staged: the transaction is over, or what was flushed of it was taken back."""
         self._journal.clear()
-        self.tree.clear()
+        self.tree.clear(undone=undone)
+        if undone or not self._settings.is_unchanged():
+            self._copies = None
         self.content.clear()
         for overlay in (self._nodes, self._requests, self._settings, self._credentials, self._events):
             overlay.clear()
@@ -191,9 +195,18 @@ class Staging:
         self.setting(name)  # an insert or an update: the database knows
         self._settings.put(name, SettingRow(name, value))
 
+    def default_copies(self) -> int:
+        """The cluster's own policy. Like directories it stays known beyond the group, until a setting is changed."""
+        if self._copies is not None and self._settings.is_unchanged():
+            return self._copies
+        copies = int(self.setting("copies") or COPIES_DEFAULT)
+        if self._settings.is_unchanged():
+            self._copies = copies
+        return copies
+
     def settings_changed(self) -> bool:
         """Whether the group set any."""
-        return any(True for _ in self._settings.items())
+        return not self._settings.is_unchanged()
 
     def put_policy_change(self, entry_id: int, at: int) -> None:
         """What is below an entry may not have the copies of its policy any more."""

@@ -7,7 +7,6 @@ from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from dfs_master.catalog.models import COPIES_DEFAULT
 from dfs_master.catalog.rows import EventRow
 from dfs_master.catalog.staged_content import StagedContent
 from dfs_master.catalog.staged_tree import StagedTree
@@ -68,7 +67,7 @@ class Context:
     @property
     def copies(self) -> int:
         """The cluster's own policy, which holds where no directory has one."""
-        return int(self.staging.setting("copies") or COPIES_DEFAULT)
+        return self.staging.default_copies()
 
     def add_event(self, kind: str, subject: str, detail: Mapping[str, object]) -> None:
         """Note that something happened to `subject`, and why."""

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from dfs_master.catalog.models import ROOT_ENTRY_ID
 from dfs_master.catalog.mutations.base import Context
 from dfs_master.catalog.rows import EntryRow
 from dfs_wire.errors import AlreadyExistsError, ConflictError, CorruptError, NotFoundError, UsageError, WrongKindError
@@ -77,7 +76,7 @@ def find_existing(context: Context, path: str) -> tuple[Place, EntryRow]:
 
 def root(context: Context) -> EntryRow:
     """The directory `/`."""
-    row = context.tree.entry(ROOT_ENTRY_ID)
+    row = context.tree.root()
     if row is None:
         raise CorruptError("the metadata has no root directory; restore a backup of it")
     return row
