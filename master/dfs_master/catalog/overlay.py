@@ -47,6 +47,14 @@ class Change(NamedTuple, Generic[R]):
     after: R | None
 
 
+class Split(NamedTuple, Generic[R]):
+    """What a group did to a table, by the statement that it takes. Of a deleted row it is what the database held."""
+
+    inserted: list[R]
+    updated: list[R]
+    deleted: list[R]
+
+
 class Overlay(Generic[K, R]):
     """One table as a group sees it: the rows that it read, and what it made of them. Rows are immutable values.
 
@@ -103,7 +111,24 @@ class Overlay(Generic[K, R]):
             if before != after:
                 yield Change(before, after)
 
+    def split(self) -> Split[R]:
+        """The same changes, sorted out."""
+        split: Split[R] = Split([], [], [])
+        read = self._before.get
+        for key, after in self._after.items():
+            before = read(key)
+            if before is None:
+                if after is not None:
+                    split.inserted.append(after)
+            elif after is None:
+                split.deleted.append(before)
+            elif before != after:
+                split.updated.append(after)
+        return split
+
     def clear(self) -> None:
         """Forget everything."""
-        self._before.clear()
-        self._after.clear()
+        if self._before:
+            self._before.clear()
+        if self._after:
+            self._after.clear()

@@ -156,21 +156,23 @@ class StagedContent:
     def flush(self) -> None:
         """Write the changes: what others refer to comes first and goes last."""
         cursor = self._cursor
-        versions = list(self._versions.changes())
-        VERSIONS.insert(cursor, [after for before, after in versions if before is None and after is not None])
-        VERSIONS.update(cursor, [after for before, after in versions if before is not None and after is not None])
-        removals = self._removals.items()
-        _REMOVE_VERSION.many(cursor, [{"id": version, "removed_at": at} for version, at in removals])
-        chunks = list(self._chunks.changes())
-        CHUNKS.insert(cursor, [after for before, after in chunks if before is None and after is not None])
-        CHUNKS.update(cursor, [after for before, after in chunks if before is not None and after is not None])
-        EXTENTS.insert(cursor, [row for _, rows in self._extents.changes() for row in rows or ()])
-        slices = list(self._slices.changes())
-        EXTENTS.update(cursor, [after for before, after in slices if before is not None and after is not None])
-        EXTENTS.delete(cursor, [before for before, after in slices if before is not None and after is None])
-        self._flush_replicas()
-        CHUNKS.delete(cursor, [before for before, after in chunks if before is not None and after is None])
-        VERSIONS.delete(cursor, [before for before, after in versions if before is not None and after is None])
+        versions, chunks = self._versions.split(), self._chunks.split()
+        VERSIONS.insert(cursor, versions.inserted)
+        VERSIONS.update(cursor, versions.updated)
+        if not self._removals.is_unchanged():
+            removals = self._removals.items()
+            _REMOVE_VERSION.many(cursor, [{"id": version, "removed_at": at} for version, at in removals])
+        CHUNKS.insert(cursor, chunks.inserted)
+        CHUNKS.update(cursor, chunks.updated)
+        EXTENTS.insert(cursor, [row for rows in self._extents.split().inserted for row in rows])
+        if not self._slices.is_unchanged():
+            slices = self._slices.split()
+            EXTENTS.update(cursor, slices.updated)
+            EXTENTS.delete(cursor, slices.deleted)
+        if not self._replicas.is_unchanged():
+            self._flush_replicas()
+        CHUNKS.delete(cursor, chunks.deleted)
+        VERSIONS.delete(cursor, versions.deleted)
 
     def _flush_replicas(self) -> None:
         inserted: list[ReplicaRow] = []

@@ -163,19 +163,12 @@ class StagedTree:
         """
         if self._rows.is_unchanged():
             return
-        deleted: list[EntryRow] = []
-        inserted: list[EntryRow] = []
+        inserted, updated, deleted = self._rows.split()
         moved: list[EntryRow] = []
         changed: list[EntryRow] = []
-        for before, after in self._rows.changes():
-            if after is None:
-                deleted.extend(() if before is None else (before,))
-            elif before is None:
-                inserted.append(after)
-            elif after.parent_id is not None and self._rows.is_new(after.parent_id):
-                moved.append(after)
-            else:
-                changed.append(after)
+        for row in updated:
+            into_new = row.parent_id is not None and self._rows.is_new(row.parent_id)
+            (moved if into_new else changed).append(row)
         ENTRIES.delete(self._cursor, deleted)
         ENTRIES.update(self._cursor, changed)
         ENTRIES.insert(self._cursor, inserted)

@@ -238,7 +238,7 @@ def _flush(overlay: Overlay[K, R], table: TableWriter[R], cursor: DBAPICursor) -
     """Write one table's changes."""
     if overlay.is_unchanged():
         return
-    changes = list(overlay.changes())
-    table.delete(cursor, [before for before, after in changes if before is not None and after is None])
-    table.update(cursor, [after for before, after in changes if before is not None and after is not None])
-    table.insert(cursor, [after for before, after in changes if before is None and after is not None])
+    inserted, updated, deleted = overlay.split()
+    table.delete(cursor, deleted)
+    table.update(cursor, updated)
+    table.insert(cursor, inserted)
