@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -13,7 +13,7 @@ from dfs_master.catalog.mutations.base import Context, Mutation, NodeStanding
 from dfs_master.catalog.prefetch import prefetch
 from dfs_master.catalog.reader_tree import Found
 from dfs_master.catalog.requests import apply_once
-from dfs_master.catalog.sqlite import BEGIN_WRITE, DRIVER_ERROR, is_busy, is_full, is_storage_failure
+from dfs_master.catalog.sqlite import BEGIN_WRITE, DRIVER_ERROR, is_busy, is_conflict, is_full, is_storage_failure
 from dfs_master.catalog.staged_tree import SETTINGS_KEY, EntryKey
 from dfs_master.catalog.staging import Staging
 from dfs_runtime.clock import Clock
@@ -120,7 +120,15 @@ class GroupWriter:
         except Exception as error:
             if is_storage_failure(error):
                 raise _storage_failed(error) from error
-            log.warning("%d requests failed as one group, so they are taken one by one", len(group), exc_info=True)
+            # A conflict is nothing to worry about: a repeat of a request, or names that were swapped.
+            level = logging.INFO if is_conflict(error) else logging.WARNING
+            why = (len(group), error)
+            log.log(
+                level,
+                "%d requests failed as one group (%s), so they are taken one by one",
+                *why,
+                exc_info=level == logging.WARNING,
+            )
         try:
             return self._transaction(group, self._one_by_one)
         except DRIVER_ERROR as error:
@@ -239,7 +247,8 @@ class GroupWriter:
 
     def _one_by_one(self, group: Group, context: Context) -> list[Outcome]:
         """Each request under a savepoint of its own, written before the next is judged."""
-        return [self._alone(mutation, context) for mutation in group]
+        careful = replace(context, ids_first=True)
+        return [self._alone(mutation, careful) for mutation in group]
 
     def _alone(self, mutation: Mutation[Any], context: Context) -> Outcome:
         self._cursor.execute("SAVEPOINT request")

@@ -198,6 +198,11 @@ def is_full(error: BaseException) -> bool:
     return getattr(error, "sqlite_errorname", "") in ("SQLITE_FULL", "SQLITE_TOOBIG")
 
 
+def is_conflict(error: BaseException) -> bool:
+    """Whether a row broke a rule of its table, such as a key that is there already."""
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_CONSTRAINT")
+
+
 def is_storage_failure(error: BaseException) -> bool:
     """Whether the disk below the database failed, or the file is damaged: a process must not go on with either."""
     name = getattr(error, "sqlite_errorname", "")

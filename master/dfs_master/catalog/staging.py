@@ -160,6 +160,10 @@ class Staging:
         found = _REQUEST.one(self._cursor, id=request_id)
         return self._requests.learn(request_id, None if found is None else RequestRow(*found))
 
+    def knows_request(self, request_id: bytes) -> bool:
+        """Whether the group has looked this id up, or noted an outcome under it."""
+        return request_id in self._requests
+
     def read_requests(self, ids: Sequence[bytes]) -> None:
         """Read what is known of many request ids at once."""
         if len(ids) > 1:

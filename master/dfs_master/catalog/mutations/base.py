@@ -53,6 +53,8 @@ class Context:
     staging: Staging
     now_ms: int
     nodes: Mapping[int, NodeStanding]
+    #: Look up each request's id before it is judged: one of the group seems to be a repeat.
+    ids_first: bool = False
 
     @property
     def tree(self) -> StagedTree:
@@ -85,6 +87,8 @@ class Mutation(ABC, Generic[T]):
 
     #: It looks through whole tables, so what the group staged before it is written first.
     reads_tables: ClassVar[bool] = False
+    #: It is a `ClientMutation`.
+    of_client: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, context: Context) -> T | DfsError:
@@ -110,6 +114,7 @@ class ClientMutation(Mutation[T]):
 
     __slots__ = ()
 
+    of_client: ClassVar[bool] = True
     #: `REQUEST_ID_BYTES` bytes that no other request has.
     request_id: bytes
     #: What a stored outcome is decoded to.

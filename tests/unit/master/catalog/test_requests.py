@@ -105,3 +105,37 @@ def test_outcomes_survive_the_committer(store: Store) -> None:
     mutation = commit_files(file_commit("/f", "a"))
     store.do(mutation)
     assert store.query("SELECT id, at FROM requests") == [(mutation.request_id, store.clock.wall_ms())]
+
+
+def test_a_repeat_spoils_no_other_request(store: Store) -> None:
+    """Its group is taken one by one: the others are done, and it gets the answer of before."""
+    done = commit_files(file_commit("/f", "a"))
+    first = store.do(done)
+    new, missing, answered = store.run(make_directories("/new"), remove("/missing"), done)
+    assert new[0].code == ""
+    assert isinstance(missing, NotFoundError)
+    assert answered == first
+    assert set(store.paths()) == {"/f", "/new"}
+    assert store.one("SELECT count(*) FROM versions") == 1
+
+
+def test_a_repeat_of_which_nothing_could_be_done_any_more_is_answered_as_before(store: Store) -> None:
+    """A commit that was done in part, where all its files would be refused by now."""
+    files = (file_commit("/f", "a", expect=EXPECT_ABSENT), file_commit("/d", "a", expect=EXPECT_ABSENT))
+    store.do(make_directories("/d"))
+    mutation = commit_files(*files)
+    first = store.do(mutation)
+    assert [bool(outcome.code) for outcome in first] == [False, True]
+    assert store.do(mutation) == first
+    assert store.one("SELECT count(*) FROM versions") == 1
+
+
+def test_what_a_repeat_staged_before_it_was_known_is_undone(store: Store) -> None:
+    """Directories above a refused file must not stay behind."""
+    mutation = rename("/f", "/g")
+    store.commit("/f", "a")
+    store.do(mutation)
+    store.do(make_directories("/f"))
+    before = store.paths()
+    store.do(mutation)
+    assert store.paths() == before
