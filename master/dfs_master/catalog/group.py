@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -247,8 +247,8 @@ class GroupWriter:
 
     def _one_by_one(self, group: Group, context: Context) -> list[Outcome]:
         """Each request under a savepoint of its own, written before the next is judged."""
-        careful = replace(context, ids_first=True)
-        return [self._alone(mutation, careful) for mutation in group]
+        context.ids_first = True
+        return [self._alone(mutation, context) for mutation in group]
 
     def _alone(self, mutation: Mutation[Any], context: Context) -> Outcome:
         self._cursor.execute("SAVEPOINT request")

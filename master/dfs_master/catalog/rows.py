@@ -4,12 +4,13 @@ A row's fields are its table's columns by name, which is checked at import, so t
 """
 
 from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import BindParameter, Table, bindparam, delete, insert, inspect, update
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog import models as schema
+from dfs_master.catalog.overlay import Overlay
 from dfs_master.catalog.statements import Statement
 
 
@@ -155,6 +156,14 @@ class TableWriter(Generic[R]):
         self._insert = Statement(insert(table))
         self._update = Statement(update(table).where(*is_row).values(rest)) if rest else None
         self._delete = Statement(delete(table).where(*is_row))
+
+    def write(self, cursor: DBAPICursor, overlay: Overlay[Any, R]) -> None:
+        """All that a group did to the table; names are freed before they are taken."""
+        if overlay.after:
+            inserted, updated, deleted = overlay.split()
+            self.delete(cursor, deleted)
+            self.update(cursor, updated)
+            self.insert(cursor, inserted)
 
     def insert(self, cursor: DBAPICursor, rows: Sequence[R]) -> None:
         """One INSERT of all rows."""

@@ -70,7 +70,8 @@ class StagedContent:
     def add_version(self, version: VersionRow, extents: Sequence[ExtentRow]) -> None:
         """A new content of a file."""
         self._versions.put(version.id, version)
-        self._extents.put(version.id, extents)
+        if extents:
+            self._extents.put(version.id, extents)
 
     def new_version(self, version_id: int) -> VersionRow | None:
         """A version that the group made or changed."""
@@ -159,17 +160,18 @@ class StagedContent:
         versions, chunks = self._versions.split(), self._chunks.split()
         VERSIONS.insert(cursor, versions.inserted)
         VERSIONS.update(cursor, versions.updated)
-        if not self._removals.is_unchanged():
+        if self._removals.after:
             removals = self._removals.items()
             _REMOVE_VERSION.many(cursor, [{"id": version, "removed_at": at} for version, at in removals])
         CHUNKS.insert(cursor, chunks.inserted)
         CHUNKS.update(cursor, chunks.updated)
-        EXTENTS.insert(cursor, [row for rows in self._extents.split().inserted for row in rows])
-        if not self._slices.is_unchanged():
+        if self._extents.after:
+            EXTENTS.insert(cursor, [row for rows in self._extents.split().inserted for row in rows])
+        if self._slices.after:
             slices = self._slices.split()
             EXTENTS.update(cursor, slices.updated)
             EXTENTS.delete(cursor, slices.deleted)
-        if not self._replicas.is_unchanged():
+        if self._replicas.after:
             self._flush_replicas()
         CHUNKS.delete(cursor, chunks.deleted)
         VERSIONS.delete(cursor, versions.deleted)

@@ -161,14 +161,11 @@ class StagedTree:
         Some orders of several requests fit no order of statements (two entries swap their names). The database
         refuses those, and the committer takes the requests one by one.
         """
-        if self._rows.is_unchanged():
+        if not self._rows.after:
             return
         inserted, updated, deleted = self._rows.split()
-        moved: list[EntryRow] = []
-        changed: list[EntryRow] = []
-        for row in updated:
-            into_new = row.parent_id is not None and self._rows.is_new(row.parent_id)
-            (moved if into_new else changed).append(row)
+        moved = [row for row in updated if row.parent_id is not None and self._rows.is_new(row.parent_id)]
+        changed = [row for row in updated if row not in moved] if moved else updated
         ENTRIES.delete(self._cursor, deleted)
         ENTRIES.update(self._cursor, changed)
         ENTRIES.insert(self._cursor, inserted)

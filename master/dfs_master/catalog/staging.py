@@ -6,13 +6,14 @@ the middle is undone in memory (`mark`, `undo`).
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog.ids import IdBlocks
 from dfs_master.catalog.models import COPIES_DEFAULT, Node, PolicyChange, Request, Setting
-from dfs_master.catalog.overlay import Journal, K, Overlay
+from dfs_master.catalog.overlay import Journal, Overlay
 from dfs_master.catalog.reader_tree import Found
 from dfs_master.catalog.rows import (
     CREDENTIALS,
@@ -25,10 +26,8 @@ from dfs_master.catalog.rows import (
     EventRow,
     NodeRow,
     PolicyChangeRow,
-    R,
     RequestRow,
     SettingRow,
-    TableWriter,
 )
 from dfs_master.catalog.staged_content import StagedContent
 from dfs_master.catalog.staged_tree import EntryKey, StagedTree
@@ -56,7 +55,11 @@ class Staging:
         #: For mutations that look through whole tables (`Mutation.reads_tables`).
         self.cursor = self._cursor = cursor
         self._ids = ids
+        #: A number that no row has had before.
+        self.new_id = ids.take
         journal = self._journal = Journal()
+        #: A point to step back to; and taking back what was staged since.
+        self.mark, self.undo = journal.mark, journal.undo
         self.tree = StagedTree(cursor, journal)
         self.content = StagedContent(cursor, journal)
         self._nodes: Overlay[int, NodeRow] = Overlay(journal)
@@ -65,30 +68,22 @@ class Staging:
         self._policy_changes: Overlay[int, PolicyChangeRow] = Overlay(journal)
         self._credentials: Overlay[int, CredentialRow] = Overlay(journal)
         self._events: Overlay[int, EventRow] = Overlay(journal)
+        self._overlays: tuple[Overlay[Any, Any], ...] = (
+            *(self._nodes, self._requests, self._settings),
+            *(self._policy_changes, self._credentials, self._events),
+        )
         #: The setting of that name as the database holds it.
         self._copies: int | None = None
 
     # -- one group ---------------------------------------------------------------------------------------------
 
-    def new_id(self) -> int:
-        """A number that no row has had before."""
-        return self._ids.take()
-
     def skip_ids(self, count: int) -> int:
         """Never give out the next `count` numbers; returns the first of them. Not undone by `undo`."""
         return self._ids.skip(count)
 
-    def mark(self) -> int:
-        """A point to step back to."""
-        return self._journal.mark()
-
-    def undo(self, mark: int) -> None:
-        """Take back what was staged since the mark."""
-        self._journal.undo(mark)
-
     def is_empty(self) -> bool:
         """Whether nothing is staged."""
-        return self._journal.mark() == 0
+        return not self._journal.steps
 
     def flush(self) -> None:
         """Write all that is staged into the open transaction, in the order that foreign keys ask for.
@@ -96,15 +91,14 @@ class Staging:
         Raises:
             DRIVER_ERROR of `catalog.sqlite`: a statement failed; the transaction is to be rolled back.
         """
-        cursor = self._cursor
-        _flush(self._nodes, NODES, cursor)
+        NODES.write(self._cursor, self._nodes)
         self.tree.flush()
         self.content.flush()
-        _flush(self._settings, SETTINGS, cursor)
-        _flush(self._policy_changes, POLICY_CHANGES, cursor)
-        _flush(self._credentials, CREDENTIALS, cursor)
-        _flush(self._events, EVENTS, cursor)
-        _flush(self._requests, REQUESTS, cursor)
+        SETTINGS.write(self._cursor, self._settings)
+        POLICY_CHANGES.write(self._cursor, self._policy_changes)
+        CREDENTIALS.write(self._cursor, self._credentials)
+        EVENTS.write(self._cursor, self._events)
+        REQUESTS.write(self._cursor, self._requests)
 
     def written_files(self) -> dict[EntryKey, Found]:
         """Files that got a new content since `clear`, as whoever looks them up finds them once that is committed."""
@@ -120,12 +114,11 @@ class Staging:
         """Forget what was read and staged: the transaction is over, or what was flushed of it was taken back."""
         self._journal.clear()
         self.tree.clear(undone=undone)
-        if undone or not self._settings.is_unchanged():
+        if undone or self._settings.after:
             self._copies = None
         self.content.clear()
-        for overlay in (self._nodes, self._requests, self._settings, self._credentials, self._events):
+        for overlay in self._overlays:
             overlay.clear()
-        self._policy_changes.clear()
 
     # -- nodes -------------------------------------------------------------------------------------------------
 
@@ -201,16 +194,16 @@ class Staging:
 
     def default_copies(self) -> int:
         """The cluster's own policy. Like directories it stays known beyond the group, until a setting is changed."""
-        if self._copies is not None and self._settings.is_unchanged():
+        if self._copies is not None and not self._settings.after:
             return self._copies
         copies = int(self.setting("copies") or COPIES_DEFAULT)
-        if self._settings.is_unchanged():
+        if not self._settings.after:
             self._copies = copies
         return copies
 
     def settings_changed(self) -> bool:
         """Whether the group set any."""
-        return not self._settings.is_unchanged()
+        return bool(self._settings.after)
 
     def put_policy_change(self, entry_id: int, at: int) -> None:
         """What is below an entry may not have the copies of its policy any more."""
@@ -236,13 +229,3 @@ class Staging:
     def add_event(self, row: EventRow) -> None:
         """Something that happened."""
         self._events.put(row.id, row)
-
-
-def _flush(overlay: Overlay[K, R], table: TableWriter[R], cursor: DBAPICursor) -> None:
-    """Write one table's changes."""
-    if overlay.is_unchanged():
-        return
-    inserted, updated, deleted = overlay.split()
-    table.delete(cursor, deleted)
-    table.update(cursor, updated)
-    table.insert(cursor, inserted)

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -46,25 +45,20 @@ class NodeStanding(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class Context:
     """What a mutation is judged by. Used by the committer's thread."""
 
-    staging: Staging
-    now_ms: int
-    nodes: Mapping[int, NodeStanding]
-    #: Look up each request's id before it is judged: one of the group seems to be a repeat.
-    ids_first: bool = False
+    __slots__ = ("content", "ids_first", "nodes", "now_ms", "staging", "tree")
 
-    @property
-    def tree(self) -> StagedTree:
-        """The entries."""
-        return self.staging.tree
-
-    @property
-    def content(self) -> StagedContent:
-        """The versions, chunks and replicas."""
-        return self.staging.content
+    def __init__(self, staging: Staging, now_ms: int, nodes: Mapping[int, NodeStanding]) -> None:
+        self.staging = staging
+        self.now_ms = now_ms
+        self.nodes = nodes
+        #: Look up each request's id before it is judged: one of the group seems to be a repeat.
+        self.ids_first = False
+        #: The entries; and the versions, chunks and replicas.
+        self.tree: StagedTree = staging.tree
+        self.content: StagedContent = staging.content
 
     @property
     def copies(self) -> int:

@@ -64,19 +64,11 @@ def _commit(context: Context, file: FileCommit, evidence: Evidence) -> int:
     if place.entry is not None and place.entry.kind != FILE:
         raise WrongKindError(f"{file.path} is a directory; choose another name for the file")
     require_expected(file.path, place.entry, file.expect)
-    chunks = _stage_chunks(context, file, evidence, place.copies(context.copies))
+    chunks = _stage_chunks(context, file, evidence, place.copies(context.copies)) if file.extents else {}
     entry_id = place.entry.id if place.entry is not None else context.staging.new_id()
     version_id = context.staging.new_id()
-    version = VersionRow(
-        id=version_id,
-        entry_id=entry_id,
-        size=file.size,
-        digest=file.digest,
-        mtime_ns=file.mtime_ns,
-        mode=file.mode & MODE_BITS,
-        created_at=context.now_ms,
-        removed_at=None,
-    )
+    mode = file.mode & MODE_BITS
+    version = VersionRow(version_id, entry_id, file.size, file.digest, file.mtime_ns, mode, context.now_ms, None)
     context.content.add_version(version, _extent_rows(version_id, file.extents, chunks))
     _point_entry(context, place, entry_id, version_id)
     return version_id
@@ -97,8 +89,6 @@ def _point_entry(context: Context, place: Place, entry_id: int, version_id: int)
 
 def _stage_chunks(context: Context, file: FileCommit, evidence: Evidence, copies: int) -> dict[bytes, ChunkRow]:
     """Every chunk of a file with its copies, or none of them."""
-    if not file.extents:
-        return {}
     if len(file.extents) == 1:
         (extent,) = file.extents
         row = evidence.settled(context, extent.digest, extent.chunk_size, copies)

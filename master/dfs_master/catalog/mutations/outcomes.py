@@ -13,12 +13,13 @@ Item = TypeVar("Item")
 def apply_each(context: Context, items: Sequence[Item], apply: Callable[[Context, Item], int]) -> list[Outcome]:
     """Apply items one after the other; `apply` gives the new version's id (0: none) or raises a `DfsError`."""
     outcomes = []
+    staging = context.staging
     for item in items:
-        mark = context.staging.mark()
+        mark = staging.mark()
         try:
             outcomes.append(Outcome(apply(context, item)))
         except DfsError as error:
-            context.staging.undo(mark)
+            staging.undo(mark)
             outcomes.append(Outcome(0, error.code, error.message, error.details))
     return outcomes
 

@@ -37,7 +37,10 @@ class Place(NamedTuple):
 
     def copies(self, default: int) -> int:
         """The policy that holds here: the nearest directory's own, else the cluster's."""
-        return next((row.copies for row in reversed(self.directories) if row.copies is not None), default)
+        for row in reversed(self.directories):
+            if row.copies is not None:
+                return row.copies
+        return default
 
 
 def find(context: Context, path: str) -> Place:
@@ -50,15 +53,19 @@ def find(context: Context, path: str) -> Place:
     names = split_path(path)
     if not names:
         raise UsageError("/ is the root itself; name something in it")
-    directories = [root(context)]
-    for depth, name in enumerate(names[:-1]):
-        entry = context.tree.child(directories[-1].id, name)
+    child = context.tree.child
+    parent = root(context)
+    directories = [parent]
+    last = len(names) - 1
+    for depth in range(last):
+        entry = child(parent.id, names[depth])
         if entry is None:
             return Place(path, tuple(directories), names[depth:-1], names[-1], None)
         if entry.kind != DIRECTORY:
             raise WrongKindError(f"{join_path(names[: depth + 1])} is a file, not a directory; choose another path")
         directories.append(entry)
-    return Place(path, tuple(directories), (), names[-1], context.tree.child(directories[-1].id, names[-1]))
+        parent = entry
+    return Place(path, tuple(directories), (), names[last], child(parent.id, names[last]))
 
 
 def find_existing(context: Context, path: str) -> tuple[Place, EntryRow]:
