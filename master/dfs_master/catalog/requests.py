@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from dfs_master.catalog.mutations.base import ClientMutation, Context, Mutation, require_request_id
-from dfs_master.catalog.rows import RequestRow
+from dfs_master.catalog.rows import RequestRow, new_request
 from dfs_wire.codec import decode, encode
 from dfs_wire.errors import DfsError, UsageError
 
@@ -57,7 +57,7 @@ def _apply_client_mutation(mutation: ClientMutation[T], context: Context) -> T |
             raise
     else:
         if not isinstance(reply, DfsError) and mutation.is_worth_remembering(reply):
-            staging.put_request(RequestRow(request_id, encode((_kind(mutation), reply)), context.now_ms))
+            staging.put_request(new_request((request_id, encode((_kind(mutation), reply)), context.now_ms)))
             return reply
         stored = staging.request(request_id)
         if stored is None:

@@ -5,10 +5,11 @@
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote
 
 from dfs_runtime.files import SECRET_MODE
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 Connection = sqlite3.Connection
 
 DRIVER_ERROR = sqlite3.Error
+
+# The driver knows of some types that they need no adapting and looks for an adapter of all others, value by value; of
+# these two, which most rows have, it would find out each time that they have none. Both give back what they are given.
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(NoneType, cast("Callable[[None], None]", {}.get))
 
 #: Takes the write lock at once, so that a transaction never fails half-way because somebody else wrote.
 BEGIN_WRITE = "BEGIN IMMEDIATE"

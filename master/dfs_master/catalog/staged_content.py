@@ -16,6 +16,8 @@ from dfs_master.catalog.rows import (
     ExtentRow,
     ReplicaRow,
     VersionRow,
+    new_chunk,
+    new_replica,
 )
 from dfs_master.catalog.statements import Batch, Statement
 
@@ -39,6 +41,8 @@ _REMOVE_VERSION = Statement(
     .where(_VERSIONS.c.id == bindparam("id"), _VERSIONS.c.removed_at.is_(None))
     .values(removed_at=bindparam("removed_at"))
 )
+if _REMOVE_VERSION.names != ("removed_at", "id"):
+    raise ValueError("a hot statement takes its values in another order than it is given them")
 
 _GOOD = ReplicaState.GOOD.value
 #: Fewer keys than this are read one by one.
@@ -100,7 +104,7 @@ class StagedContent:
     def chunk_by_id(self, chunk_id: int) -> ChunkRow | None:
         """A chunk of the database by its id."""
         found = _CHUNK_BY_ID.one(self._cursor, id=chunk_id)
-        return None if found is None else self._chunks.learn(found[1], ChunkRow(*found))
+        return None if found is None else self._chunks.learn(found[1], new_chunk(found))
 
     def drop_chunk(self, chunk: ChunkRow) -> None:
         """Forget a chunk that no extent refers to, with all that is known of its copies."""
@@ -113,19 +117,19 @@ class StagedContent:
         if digest in self._chunks:
             return self._chunks.get(digest)
         found = _CHUNK.one(self._cursor, digest=digest)
-        return self._chunks.learn(digest, None if found is None else ChunkRow(*found))
+        return self._chunks.learn(digest, None if found is None else new_chunk(found))
 
     def read_chunks(self, digests: Iterable[bytes]) -> None:
         """Read many chunks and their copies at once."""
         wanted = [digest for digest in digests if digest not in self._chunks]
         if len(wanted) < _WORTH_A_BATCH:
             return
-        found = {row[1]: ChunkRow(*row) for row in _CHUNKS_BY_DIGEST.rows(self._cursor, wanted)}
+        found = {row[1]: new_chunk(row) for row in _CHUNKS_BY_DIGEST.rows(self._cursor, wanted)}
         for digest in wanted:
             self._chunks.learn(digest, found.get(digest))
         copies: dict[int, dict[int, ReplicaRow]] = {row.id: {} for row in found.values()}
         for row in _REPLICAS_BY_CHUNK.rows(self._cursor, list(copies)):
-            replica = ReplicaRow(*row)
+            replica = new_replica(row)
             copies[replica.chunk_id][replica.node_id] = replica
         for chunk_id, replicas in copies.items():
             if chunk_id not in self._replicas:
@@ -134,7 +138,7 @@ class StagedContent:
     def replicas(self, chunk_id: int) -> Replicas:
         """The copies of a chunk by node, in whatever state."""
         if chunk_id not in self._replicas:
-            found = [ReplicaRow(*row) for row in _REPLICAS_OF.all(self._cursor, chunk_id=chunk_id)]
+            found = [new_replica(row) for row in _REPLICAS_OF.all(self._cursor, chunk_id=chunk_id)]
             self._replicas.learn(chunk_id, {row.node_id: row for row in found})
         return self._replicas.get(chunk_id) or _NONE
 
@@ -161,8 +165,7 @@ class StagedContent:
         VERSIONS.insert(cursor, versions.inserted)
         VERSIONS.update(cursor, versions.updated)
         if self._removals.after:
-            removals = self._removals.items()
-            _REMOVE_VERSION.many(cursor, [{"id": version, "removed_at": at} for version, at in removals])
+            cursor.executemany(_REMOVE_VERSION.sql, [(at, version) for version, at in self._removals.items()])
         CHUNKS.insert(cursor, chunks.inserted)
         CHUNKS.update(cursor, chunks.updated)
         if self._extents.after:

@@ -7,7 +7,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog.models import ROOT_ENTRY_ID, Entry
 from dfs_master.catalog.overlay import Journal, Overlay
-from dfs_master.catalog.rows import ENTRIES, EntryRow
+from dfs_master.catalog.rows import ENTRIES, EntryRow, new_entry
 from dfs_master.catalog.statements import Batch, Statement
 from dfs_wire.messages import EntryKind
 
@@ -75,7 +75,7 @@ class StagedTree:
         """An entry by its id."""
         if entry_id not in self._rows:
             found = _BY_ID.one(self._cursor, id=entry_id)
-            self._rows.learn(entry_id, None if found is None else EntryRow(*found))
+            self._rows.learn(entry_id, None if found is None else new_entry(found))
         return self._rows.get(entry_id)
 
     def child(self, parent_id: int, name: str) -> EntryRow | None:
@@ -93,7 +93,7 @@ class StagedTree:
         if found is None:
             names[name] = None
             return None
-        row = self._learn(EntryRow(*found))
+        row = self._learn(new_entry(found))
         if row.kind == _DIRECTORY:
             if len(self._kept) >= _KEPT_MAX:
                 self._kept.clear()
@@ -107,7 +107,7 @@ class StagedTree:
             return
         wanted = [name for name in dict.fromkeys(names) if name not in known]
         for found in _BY_NAMES.rows(self._cursor, wanted, parent_id):
-            self._learn(EntryRow(*found))
+            self._learn(new_entry(found))
         for name in wanted:
             known.setdefault(name, None)
 
@@ -122,7 +122,7 @@ class StagedTree:
             # Names that the group took away are still in the database: read as many more.
             gone = sum(entry_id is None for entry_id in names.values())
             for found in _CHILDREN.all(self._cursor, parent_id=parent_id, limit=limit + gone):
-                row = EntryRow(*found)
+                row = new_entry(found)
                 if row.name not in names:
                     self._learn(row)
         known = (self._rows.get(entry_id) for entry_id in names.values() if entry_id is not None)

@@ -28,6 +28,7 @@ from dfs_master.catalog.rows import (
     PolicyChangeRow,
     RequestRow,
     SettingRow,
+    new_request,
 )
 from dfs_master.catalog.staged_content import StagedContent
 from dfs_master.catalog.staged_tree import EntryKey, StagedTree
@@ -151,7 +152,7 @@ class Staging:
         if request_id in self._requests:
             return self._requests.get(request_id)
         found = _REQUEST.one(self._cursor, id=request_id)
-        return self._requests.learn(request_id, None if found is None else RequestRow(*found))
+        return self._requests.learn(request_id, None if found is None else new_request(found))
 
     def knows_request(self, request_id: bytes) -> bool:
         """Whether the group has looked this id up, or noted an outcome under it."""
@@ -160,7 +161,7 @@ class Staging:
     def read_requests(self, ids: Sequence[bytes]) -> None:
         """Read what is known of many request ids at once."""
         if len(ids) > 1:
-            found = {row[0]: RequestRow(*row) for row in _REQUESTS_BY_ID.rows(self._cursor, ids)}
+            found = {row[0]: new_request(row) for row in _REQUESTS_BY_ID.rows(self._cursor, ids)}
             for request_id in ids:
                 self._requests.learn(request_id, found.get(request_id))
 
@@ -171,7 +172,7 @@ class Staging:
     def old_requests(self, before: int, limit: int) -> Iterable[RequestRow]:
         """The oldest outcomes in the database noted before a time."""
         for found in _OLD_REQUESTS.all(self._cursor, before=before, limit=limit):
-            row = self._requests.learn(found[0], RequestRow(*found))
+            row = self._requests.learn(found[0], new_request(found))
             if row is not None:
                 yield row
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from dfs_master.catalog.models import ChunkState, ReplicaState
 from dfs_master.catalog.mutations.base import Context, require_int64
-from dfs_master.catalog.rows import ChunkRow, ReplicaRow
+from dfs_master.catalog.rows import ChunkRow, ReplicaRow, new_chunk, new_replica
 from dfs_master.catalog.staged_content import Replicas
 from dfs_wire.errors import UsageError
 from dfs_wire.messages import Receipt
@@ -80,7 +80,7 @@ def judge_chunk(context: Context, digest: bytes, size: int, evidence: Evidence, 
     """
     known = context.content.chunk(digest)
     if known is None:
-        row = ChunkRow(context.staging.new_id(), digest, size, copies_wanted, 0, None, _STORED)
+        row = new_chunk((context.staging.new_id(), digest, size, copies_wanted, 0, None, _STORED))
         before: Replicas = {}
     else:
         _require_size(digest, known.size, size)
@@ -112,7 +112,7 @@ def after_receipt(replica: ReplicaRow | None, receipt: Receipt, chunk_id: int) -
     before it.
     """
     stored_at, generation = receipt.stored_at_ms, receipt.generation
-    good = ReplicaRow(chunk_id, receipt.node_id, generation, _GOOD, stored_at, stored_at)
+    good = new_replica((chunk_id, receipt.node_id, generation, _GOOD, stored_at, stored_at))
     if replica is None:
         return good
     if replica.state == _GOOD:

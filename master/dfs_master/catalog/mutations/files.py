@@ -8,7 +8,7 @@ from dfs_master.catalog.mutations.base import ClientMutation, Context, Reads, re
 from dfs_master.catalog.mutations.copies import Evidence, judge_chunk
 from dfs_master.catalog.mutations.outcomes import any_done, apply_each
 from dfs_master.catalog.mutations.paths import FILE, MODE_BITS, Place, find, make_parents, require_expected
-from dfs_master.catalog.rows import ChunkRow, EntryRow, ExtentRow, VersionRow
+from dfs_master.catalog.rows import ChunkRow, ExtentRow, new_entry, new_extent, new_version
 from dfs_wire.errors import ChunksMissingError, UsageError, WrongKindError
 from dfs_wire.limits import CHUNK_BYTES_MAX, DIGEST_BYTES, EXTENTS_MAX
 from dfs_wire.messages import Extent, FileCommit, Outcome, Receipt
@@ -68,8 +68,8 @@ def _commit(context: Context, file: FileCommit, evidence: Evidence) -> int:
     entry_id = place.entry.id if place.entry is not None else context.staging.new_id()
     version_id = context.staging.new_id()
     mode = file.mode & MODE_BITS
-    version = VersionRow(version_id, entry_id, file.size, file.digest, file.mtime_ns, mode, context.now_ms, None)
-    context.content.add_version(version, _extent_rows(version_id, file.extents, chunks))
+    version = (version_id, entry_id, file.size, file.digest, file.mtime_ns, mode, context.now_ms, None)
+    context.content.add_version(new_version(version), _extent_rows(version_id, file.extents, chunks))
     _point_entry(context, place, entry_id, version_id)
     return version_id
 
@@ -79,8 +79,8 @@ def _point_entry(context: Context, place: Place, entry_id: int, version_id: int)
     old = place.entry
     if old is None:
         parent = make_parents(context, place)
-        row = EntryRow(entry_id, parent.id, place.name, FILE, version_id, None, None, None)
-        context.tree.put(row)
+        row = (entry_id, parent.id, place.name, FILE, version_id, None, None, None)
+        context.tree.put(new_entry(row))
         return
     context.tree.put(old._replace(version_id=version_id))
     if old.version_id is not None:
@@ -111,7 +111,7 @@ def _stage_chunks(context: Context, file: FileCommit, evidence: Evidence, copies
 
 def _extent_rows(version_id: int, extents: Sequence[Extent], chunks: dict[bytes, ChunkRow]) -> list[ExtentRow]:
     return [
-        ExtentRow(version_id, ordinal, chunks[extent.digest].id, extent.offset, extent.length)
+        new_extent((version_id, ordinal, chunks[extent.digest].id, extent.offset, extent.length))
         for ordinal, extent in enumerate(extents)
     ]
 
