@@ -56,7 +56,11 @@ class EventService(Protocol):
         ...
 
     def recall(self, kind: type[Header], request: bytes) -> bytes | None:
-        """The encoded header of the reply to an encoded request without a body, where it is known already."""
+        """The encoded header of the reply to an encoded request without a body, where that is known at once.
+
+        Raises:
+            DfsError: this is the answer.
+        """
         ...
 
 
@@ -306,7 +310,12 @@ class EventListener:
         session = connection.session
         allowed = session.role in rule.roles
         if allowed and not found.body:
-            known = self._service.recall(rule.request, found.header)
+            try:
+                known = self._service.recall(rule.request, found.header)
+            except DfsError as error:
+                connection.queue(encode_frame(Kind.ERROR, head.verb, head.request, encode(error_header(error))))
+                self._refused(connection, error)
+                return
             if known is not None:
                 connection.queue(encode_frame(Kind.REPLY, head.verb, head.request, known))
                 return
@@ -323,14 +332,15 @@ class EventListener:
                 self._greeted(connection, request)
         except DfsError as error:
             respond(error)
-            if session.role is Role.STRANGER:
-                # A stranger gets one try: guessing credentials costs a connection each.
-                self._close_after_sending(connection)
-            elif isinstance(error, ProtocolError):
-                self._close_after_sending(connection)
+            self._refused(connection, error)
         except Exception:
             log.exception("a handler failed", extra={"verb": rule.name, "request": head.request})
             respond(InternalError("the master failed on this request; its log has the details"))
+
+    def _refused(self, connection: EventConnection, error: DfsError) -> None:
+        """A stranger gets one try: guessing credentials costs a connection each."""
+        if connection.session.role is Role.STRANGER or isinstance(error, ProtocolError):
+            self._close_after_sending(connection)
 
     def _greeted(self, connection: EventConnection, request: Header) -> None:
         if isinstance(request, Hello):

@@ -28,6 +28,7 @@ from dfs_master.healing import Healing
 from dfs_runtime.workers import QueueFullError
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
+from dfs_wire.codec import decode, encode
 from dfs_wire.errors import BadCredentialError, BusyError, DfsError, InternalError
 from dfs_wire.event_listener import Respond
 from dfs_wire.limits import MIB
@@ -91,8 +92,8 @@ class MasterService:
             m.OpenMany: batches.open_many,
             m.StatMany: batches.stat_many,
         }
-        #: What a small request gets instead, from what the I/O thread remembers.
-        self._at_once: dict[type[m.Header], Handler] = {m.Stat: tree.stat_at_once, m.Open: download.open_at_once}
+        #: What a small request gets instead, from what the I/O thread remembers. (A small `Stat` is recalled.)
+        self._at_once: dict[type[m.Header], Handler] = {m.Open: download.open_at_once}
         self._deferred: dict[type[m.Header], Deferred] = {
             m.Plan: upload.plan,
             m.Commit: upload.commit,
@@ -114,8 +115,18 @@ class MasterService:
         check_handlers(served, Server.MASTER, chunk_verbs=False)
 
     def recall(self, kind: type[m.Header], request: bytes) -> bytes | None:
-        """The encoded reply to an encoded request, where the I/O thread remembers it. For that thread only."""
-        return self._cluster.entries.reply_to(request) if kind is m.Stat else None
+        """The encoded reply to an encoded request, from what the I/O thread remembers. For that thread only."""
+        if kind is not m.Stat:
+            return None
+        entries = self._cluster.entries
+        known = entries.reply_to(request)
+        if known is None:
+            asked = decode(request, m.Stat)
+            if not _is_small(asked):
+                return None
+            reply = entries.stat(asked.path)
+            known = entries.reply_to(request) or encode(reply)
+        return known
 
     def serve(self, session: Session, request: m.Header, body: bytes, respond: Respond) -> None:
         """Answer now or later; an error raised here is the answer."""

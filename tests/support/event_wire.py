@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dfs_runtime.clock import Clock, SystemClock
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
-from dfs_wire.errors import BadCredentialError, NotFoundError
+from dfs_wire.errors import BadCredentialError, DfsError, NotFoundError
 from dfs_wire.event_listener import EventListener, LineService, Respond
 from dfs_wire.service import Session
 
@@ -25,10 +25,14 @@ class EchoMaster:
     big_bytes: int = 256 * 1024
     #: Encoded requests, and what is answered to them before anything is decoded.
     known: "dict[bytes, bytes]" = field(default_factory=dict)
+    #: The same, with an error for an answer.
+    refused: "dict[bytes, DfsError]" = field(default_factory=dict)
 
     def recall(self, kind: type[m.Header], request: bytes) -> bytes | None:
         """What it was told to remember."""
         del kind
+        if request in self.refused:
+            raise self.refused[request]
         return self.known.get(request)
 
     def serve(self, session: Session, request: m.Header, body: bytes, respond: Respond) -> None:

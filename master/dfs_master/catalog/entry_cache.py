@@ -6,7 +6,8 @@ whoever gets an answer to a change finds it in every look-up from then on, and a
 change (news came while it read) is made again. Names that are not there are never kept.
 
 The reply to a `Stat` is kept as it was encoded, by the encoded request. It stands on the entries along its path, so it
-goes when the last of them goes, and all replies go with any directory and with the cluster's own policy.
+goes when the last of them goes, and all replies go with any directory and with the cluster's own policy. So does what
+the path of a directory leads to: files of a directory that was asked about before are found by it and their name.
 """
 
 from collections import deque
@@ -45,6 +46,14 @@ class _News(NamedTuple):
     written: Mapping[EntryKey, Found] = {}
 
 
+class _Place(NamedTuple):
+    """A directory, and the policy that holds for a file in it."""
+
+    id: int
+    copies: int
+    source: str
+
+
 class EntryCache:
     """`begin` and `end` belong to the committer's thread, everything else to one other thread: the I/O thread."""
 
@@ -56,6 +65,8 @@ class EntryCache:
         #: Encoded requests and replies; and the request, by the last entry along its path.
         self._replies: dict[bytes, bytes] = {}
         self._asked: dict[EntryKey, bytes] = {}
+        #: What the paths of directories lead to, without a slash at the end; each stands on kept entries.
+        self._places: dict[str, _Place] = {}
         self._news: deque[_News] = deque()
         self._lost = False
         #: Names of the transaction under way; None: nobody knows which.
@@ -111,6 +122,14 @@ class EntryCache:
         Raises:
             UsageError, NotFoundError: no such path can exist, or nothing is there.
         """
+        if self._news or self._lost:
+            self.hear()
+        known = self._known_file(path)
+        if known is not None:
+            place, name, found = known
+            reply = StatReply(entry=_file(path, found), copies_wanted=place.copies, policy_from=place.source)
+            self._keep_encoded((place.id, name), reply)
+            return reply
         names = split_path(path)
         for _ in range(_TRIES):
             chain = self._walk(names)
@@ -129,6 +148,11 @@ class EntryCache:
 
     def version_of(self, path: str) -> int:
         """The current version of the file at a path; 0 where a reader must look for itself."""
+        if self._news or self._lost:
+            self.hear()
+        known = self._known_file(path)
+        if known is not None:
+            return known[2].version_id or 0
         names = split_path(path)
         chain = self._walk(names)
         if chain is None or len(chain) <= len(names) or self._overtaken():
@@ -141,6 +165,15 @@ class EntryCache:
         chain = self._walk(names)
         copies = 0 if chain is None else self._policy(chain, names)[0]
         return 0 if self._overtaken() else copies
+
+    def _known_file(self, path: str) -> tuple[_Place, str, Found] | None:
+        """A file that is kept, in a directory whose path is known: two look-ups instead of a walk."""
+        directory, _, name = path.rpartition("/")
+        place = self._places.get(directory)
+        if place is None:
+            return None
+        found = self._entries.get((place.id, name))
+        return None if found is None or found.version_id is None else (place, name, found)
 
     def _walk(self, names: Sequence[str]) -> list[Found] | None:
         """The entries along a path as far as they exist, the root first; None where it takes a snapshot.
@@ -187,6 +220,7 @@ class EntryCache:
     def _drop_replies(self) -> None:
         self._replies.clear()
         self._asked.clear()
+        self._places.clear()
 
     def _keep_reply(self, chain: Sequence[Found], names: Sequence[str], reply: StatReply) -> None:
         """Keep a reply while all that it stands on is kept: only then will its end be heard of."""
@@ -198,6 +232,12 @@ class EntryCache:
                 key = (chain[depth - 1].id, names[depth - 1])
             if self._entries.get(key) is not found:
                 return
+        self._keep_encoded(key, reply)
+        if len(chain) > 1:
+            directory = reply.entry.path.rpartition("/")[0]
+            self._places[directory] = _Place(chain[-2].id, *self._policy(chain[:-1], names[:-1]))
+
+    def _keep_encoded(self, key: EntryKey, reply: StatReply) -> None:
         request = encode(Stat(path=reply.entry.path))
         self._asked[key] = request
         self._replies[request] = encode(reply)
@@ -217,6 +257,10 @@ class EntryCache:
 
 def _entry(names: Sequence[str], found: Found) -> Entry:
     """The entry as the wire has it."""
-    kind = _FILE if found.version_id is not None else _DIRECTORY
-    version = found.version_id or 0
-    return Entry(join_path(names), kind, found.size, found.mtime_ns, found.mode, version, found.digest)
+    if found.version_id is not None:
+        return _file(join_path(names), found)
+    return Entry(join_path(names), _DIRECTORY, found.size, found.mtime_ns, found.mode, 0, found.digest)
+
+
+def _file(path: str, found: Found) -> Entry:
+    return Entry(path, _FILE, found.size, found.mtime_ns, found.mode, found.version_id or 0, found.digest)

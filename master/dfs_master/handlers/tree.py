@@ -18,10 +18,6 @@ class TreeHandlers:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def stat_at_once(self, _session: Session, request: m.Stat, _body: bytes) -> Answer[m.StatReply]:
-        """One entry and its policy, from what the I/O thread remembers or by one statement. For that thread only."""
-        return Answer(self._cluster.entries.stat(request.path))
-
     def stat(self, session: Session, request: m.Stat, _body: bytes) -> Answer[m.StatReply]:
         """One entry, its policy, and where asked for its chunks."""
         reader = self._cluster.reader

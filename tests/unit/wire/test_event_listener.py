@@ -13,7 +13,14 @@ from tests.support.raw_peer import RawPeer, greeted_peer, request_bytes
 from dfs_runtime.clock import ManualClock
 from dfs_wire import messages as m
 from dfs_wire.codec import decode, encode
-from dfs_wire.errors import BadCredentialError, InternalError, NotFoundError, TooLargeError, UnavailableError
+from dfs_wire.errors import (
+    BadCredentialError,
+    InternalError,
+    NotFoundError,
+    ProtocolError,
+    TooLargeError,
+    UnavailableError,
+)
 from dfs_wire.event_connection import PENDING_MAX
 from dfs_wire.event_listener import FRAME_SECONDS, LINGER_SECONDS
 from dfs_wire.frame import Kind, encode_head
@@ -94,6 +101,21 @@ def test_what_the_service_remembers_is_answered_in_order_and_to_nobody_else() ->
         with RawPeer(address) as stranger:
             stranger.send(request_bytes(request))
             assert stranger.error().code == "not_allowed"
+
+
+def test_an_error_of_what_is_answered_at_once_is_the_answer() -> None:
+    """In its turn, and the connection goes on; unless the request itself was malformed."""
+    missing, malformed = m.Stat(path="/missing"), m.Stat(path="/malformed")
+    with echo_master() as (address, service), greeted_peer(address, HELLO) as peer:
+        service.refused[encode(missing)] = NotFoundError("nothing is there")
+        service.refused[encode(malformed)] = ProtocolError("no sense in it")
+        peer.send(PING, request_bytes(missing, 7), request_bytes(m.Ping(), 8))
+        peer.next_frame()
+        assert peer.error().code == "not_found"
+        assert peer.next_frame()[0].request == 8
+        peer.send(request_bytes(malformed, 9))
+        assert peer.error().code == "protocol"
+        assert peer.at_end()
 
 
 def test_answers_from_other_threads() -> None:

@@ -203,6 +203,24 @@ def test_a_large_transaction_is_not_remembered(here: Watched) -> None:
     assert here.reading.looked_up == 2
 
 
+def test_a_file_in_a_directory_that_is_known_needs_no_walk(here: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until a directory changes, or the policy of all."""
+    here.store.run(make_directories("/a/b"))
+    here.store.run(*(commit_files(file_commit(f"/a/b/{n}", "x")) for n in range(3)))
+    walks: list[object] = []
+    walk = here.cache._walk
+    monkeypatch.setattr(here.cache, "_walk", lambda names: walks.append(names) or walk(names))
+    assert here.told("/a/b/0") == here.true("/a/b/0")
+    assert len(walks) == 1
+    assert here.told("/a/b/1") == here.true("/a/b/1")
+    assert here.cache.version_of("/a/b/2") == here.store.one("SELECT version_id FROM entries WHERE name = '2'")
+    assert len(walks) == 1
+    for change in (set_policy("/a", 1), SetSetting("copies", "3"), rename("/a", "/c"), rename("/c", "/a")):
+        here.store.run(change)
+        for path in ("/a/b/1", "/c/b/1", "/a//b/2", "/a/b", "/a/b/", "/a/b/none"):
+            assert here.told(path) == here.true(path)
+
+
 def test_replies_are_kept_as_they_were_encoded(here: Watched) -> None:
     """Until the name changes, or anything above it; a neighbour's change lets them stand."""
     one, two = (encode(Stat(path=path)) for path in ("/a/one", "/a/two"))
