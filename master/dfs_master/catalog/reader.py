@@ -1,9 +1,11 @@
 """Reading the catalog: one `Reader` a thread, one driver-level connection each, no objects of the models."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
 
 from sqlalchemy import Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
 from dfs_master.catalog import (
     collect_rows,
@@ -39,6 +41,29 @@ from dfs_wire.messages import AddressSet, ChunkInfo, Copy, Entry, EntryKind, Rep
 from dfs_wire.paths import join_path, split_path
 
 
+class _Snapshot:
+    """A class rather than a generator: most reads enter it."""
+
+    __slots__ = ("_connection", "_cursor", "_depth")
+
+    def __init__(self, connection: DBAPIConnection, cursor: DBAPICursor) -> None:
+        self._connection = connection
+        self._cursor = cursor
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        if self._depth == 0:
+            self._cursor.execute("BEGIN")
+        self._depth += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._connection.rollback()
+
+
 class Reader:
     """The read side of the catalog. Used by one thread at a time.
 
@@ -49,24 +74,15 @@ class Reader:
         self._connection = connect_raw(engine)
         self._cursor = self._connection.cursor()
         self._clock = clock
-        self._depth = 0
+        self._snapshot = _Snapshot(self._connection, self._cursor)
 
     def close(self) -> None:
         """Close the connection. May be called twice."""
         self._connection.close()
 
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
+    def snapshot(self) -> AbstractContextManager[None]:
         """One moment for all reads inside. Never longer than one request: it keeps the log from being moved."""
-        if self._depth == 0:
-            self._cursor.execute("BEGIN")
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if self._depth == 0:
-                self._connection.rollback()
+        return self._snapshot
 
     # -- tree --------------------------------------------------------------------------------------------------
 

@@ -30,8 +30,7 @@ class DownloadHandlers:
     def open(self, session: Session, request: m.Open, _body: bytes) -> Answer[m.OpenReply]:
         """Extents, replicas and read tickets of one version."""
         cluster = self._cluster
-        with cluster.reader.snapshot():
-            opened = cluster.reader.open_version(request.path, request.version, request.offset, request.length)
+        opened = cluster.reader.open_version(request.path, request.version, request.offset, request.length)
         now_ms = cluster.clock.wall_ms()
         expires_at_ms = now_ms + TICKET_SECONDS * 1000
         extents = [
