@@ -10,8 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from dfs_master.catalog.fresh import FIRST_FREE_ID
 from dfs_master.catalog.ids import Counters
-from dfs_master.catalog.models import FIRST_FREE_ID, ROOT_ENTRY_ID
+from dfs_master.catalog.models import ROOT_ENTRY_ID
 from dfs_master.catalog.rows import NODES, NodeRow
 from dfs_wire.limits import GIB, MIB
 
