@@ -9,6 +9,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.cluster import Cluster
@@ -47,10 +48,15 @@ def beside_healing(run: Run) -> None:
         healing.store(run.files / "source", ROUNDS, volume_mib + MORE_MIB)
 
         def turn(
-            name: str, done_mib: Callable[[], float] = lambda: 0.0, goes_on: Callable[[], bool] = lambda: True
+            name: str,
+            begin: Callable[[], None] = lambda: None,
+            done_mib: Callable[[], float] = lambda: 0.0,
+            goes_on: Callable[[], bool] = lambda: True,
         ) -> None:
+            # Before anything heals: it takes seconds, in which a repair would be over.
             source = fresh_file(run.files / "source", volume_mib)
             os.sync()
+            begin()
             at = len(large)
             before, begun = done_mib(), time.perf_counter()
             dfs.upload(source, f"/large/{at}")
@@ -66,12 +72,10 @@ def beside_healing(run: Run) -> None:
 
         for number in range(ROUNDS):
             turn(ALONE)
-            healing.begin_scrub()
-            turn(SCRUB, healing.read_mib)
+            turn(SCRUB, healing.begin_scrub, healing.read_mib)
             healing.end_scrub()
             turn(ALONE)
-            healing.begin_repair(number)
-            turn(REPAIR, healing.repaired_mib, healing.repairs)
+            turn(REPAIR, partial(healing.begin_repair, number), healing.repaired_mib, healing.repairs)
             healing.end_repair()
         turn(ALONE)
     _note(run, "up", "MiB/s", large)
