@@ -18,6 +18,8 @@ _QUEUE_MAX = 1_000
 #: While users send chunks, a copy rests this many times as long as it works.
 REST_FACTOR = 4.0
 REST_SECONDS_MAX = 1.0
+#: Users whose last chunk began this long ago are still there: small files leave gaps between their streams.
+LATELY_SECONDS = 1.0
 
 
 class CopyQueue:
@@ -89,13 +91,20 @@ class CopyQueue:
 class Courtesy:
     """Lets users' streams go first. Safe to share between threads."""
 
-    def __init__(self, clock: Clock, users: Callable[[], int]) -> None:
+    def __init__(self, clock: Clock, users: Callable[[], int], begun: Callable[[], int] = lambda: 0) -> None:
+        """`users` counts streams that are under way, `begun` all that there ever were: small ones are over at once."""
         self._clock = clock
         self._users = users
+        self._begun = begun
+        self._seen = begun()
+        self._lately_until = 0.0
 
     def rest(self, worked_seconds: float) -> None:
-        """After so much work: go on at once, or rest while users send chunks."""
-        if self._users():
+        """After so much work: go on at once, or rest while users send chunks, or did a moment ago."""
+        now, begun = self._clock.monotonic(), self._begun()
+        if begun != self._seen:
+            self._seen, self._lately_until = begun, now + LATELY_SECONDS
+        if self._users() or now < self._lately_until:
             self._clock.sleep(min(REST_SECONDS_MAX, worked_seconds * REST_FACTOR))
 
     def now(self) -> float:

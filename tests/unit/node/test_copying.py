@@ -2,7 +2,7 @@
 
 import threading
 
-from dfs_node.copying import REST_FACTOR, REST_SECONDS_MAX, CopyQueue, Courtesy
+from dfs_node.copying import LATELY_SECONDS, REST_FACTOR, REST_SECONDS_MAX, CopyQueue, Courtesy
 from dfs_runtime.clock import ManualClock
 from dfs_wire.messages import Order, OrderKind
 
@@ -92,3 +92,20 @@ def test_copies_rest_while_users_send() -> None:
     assert round(clock.monotonic() - began, 6) == round(0.1 * REST_FACTOR, 6)
     courtesy.rest(100.0)
     assert round(clock.monotonic() - began, 6) == round(0.1 * REST_FACTOR + REST_SECONDS_MAX, 6)
+
+
+def test_users_of_small_files_are_seen_between_their_streams() -> None:
+    """None is under way when it is looked, but one began a moment ago; a second without any ends the rest."""
+    clock, begun = ManualClock(), [7]
+    courtesy = Courtesy(clock, lambda: 0, lambda: begun[0])
+    at = clock.monotonic()
+    courtesy.rest(0.1)
+    assert clock.monotonic() == at
+    begun[0] += 1
+    courtesy.rest(0.1)
+    courtesy.rest(0.1)
+    assert round(clock.monotonic() - at, 6) == round(2 * 0.1 * REST_FACTOR, 6)
+    clock.advance(LATELY_SECONDS)
+    at = clock.monotonic()
+    courtesy.rest(0.1)
+    assert clock.monotonic() == at
