@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cluster import fresh_cluster
+from bench.places import spread_out
 from bench.recording import Options, Run
 from bench.report import print_table, summarise
 from bench.workloads import STARTS_ITSELF, USUAL, WORKLOADS
@@ -43,19 +44,20 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     runs: list[Run] = []
     summary: dict[str, Any] = {}
-    # Runs of different workloads alternate, so that a slow minute of the machine does not hit one of them alone.
-    for number in range(1, options.repeat + 1):
-        for name in chosen:
-            print(f"run {number} of {options.repeat}: {name}", file=sys.stderr)
-            asked = Options(options.seconds, options.clients, options.volume, options.files)
-            runs.append(_run(name, options.engine, options.directory, asked))
-            summary = {"engine": options.engine, "repeat": options.repeat, "workloads": chosen, **summarise(runs)}
-            # After each: who interrupts a long measurement keeps what there is.
-            options.json.write_text(json.dumps(summary, indent=2) + "\n")
+    asked = Options(options.seconds, options.clients, options.volume, options.files)
+    with spread_out(options.directory) as place:
+        # Runs of different workloads alternate, so that a slow minute of the machine does not hit one of them alone.
+        for number in range(1, options.repeat + 1):
+            for name in chosen:
+                print(f"run {number} of {options.repeat}: {name}", file=sys.stderr)
+                runs.append(_run(name, options.engine, place, asked))
+                summary = {"engine": options.engine, "repeat": options.repeat, "workloads": chosen, **summarise(runs)}
+                # After each: who interrupts a long measurement keeps what there is.
+                options.json.write_text(json.dumps(summary, indent=2) + "\n")
     print_table(summary)
 
 
-def _run(name: str, engine: str, directory: Path | None, options: Options) -> Run:
+def _run(name: str, engine: str, directory: Path, options: Options) -> Run:
     """One run of one workload; nothing is left of it."""
     files = Path(tempfile.mkdtemp(prefix="dfs-bench-", dir=_MEMORY if _MEMORY.is_dir() else directory))
     disk = Path(tempfile.mkdtemp(prefix="dfs-bench-limit-", dir=directory))
