@@ -192,6 +192,10 @@ class Reader:
         """
         if offset < 0 or length < -1:
             raise UsageError(f"the range from {offset} with {length} bytes makes no sense")
+        if version_id and offset == 0 and length > 0:
+            whole = reader_chunks.open_whole(self._cursor, version_id, length)
+            if whole is not None:
+                return whole
         with self.snapshot():
             if not version_id:
                 version_id = self._current_version(path)

@@ -9,7 +9,7 @@ from sqlalchemy import Select, bindparam, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog.models import BEING_REMOVED, Chunk, Extent, Replica, ReplicaState, Version
-from dfs_master.catalog.rows import ReplicaRow, VersionRow
+from dfs_master.catalog.rows import ReplicaRow, VersionRow, new_version
 from dfs_master.catalog.statements import Row, Statement, columns
 from dfs_wire.errors import VersionGoneError
 
@@ -34,6 +34,19 @@ EXTENTS = Statement(_extents().outerjoin(Replica, Replica.chunk_id == Chunk.id))
 EXTENTS_GOOD = Statement(
     _extents().outerjoin(Replica, (Replica.chunk_id == Chunk.id) & (Replica.state == ReplicaState.GOOD))
 )
+#: A version and, where it has no more bytes than asked for, all of its extents; else one row without any.
+OPENED = Statement(
+    select(
+        *(getattr(Version, field) for field in VersionRow._fields),
+        *(Extent.ordinal, Chunk.digest, Chunk.size, Extent.offset, Extent.length, Replica.node_id, Replica.state),
+    )
+    .outerjoin(Extent, (Extent.version_id == Version.id) & (Version.size <= bindparam("size")))
+    .outerjoin(Chunk, Chunk.id == Extent.chunk_id)
+    .outerjoin(Replica, (Replica.chunk_id == Chunk.id) & (Replica.state == ReplicaState.GOOD))
+    .where(Version.id == bindparam("id"))
+    .order_by(Extent.ordinal, Replica.node_id)
+)
+_VERSION_FIELDS = len(VersionRow._fields)
 CHUNKS = {
     size: Statement(
         select(Chunk.digest, Chunk.id, Chunk.size, Chunk.state, *(getattr(Replica, f) for f in ReplicaRow._fields))
@@ -96,10 +109,27 @@ def readable_version(cursor: DBAPICursor, version_id: int) -> VersionRow:
         VersionGoneError: it was superseded or removed too long ago, or never was.
     """
     row = VERSION.one(cursor, id=version_id)
-    version = None if row is None else VersionRow._make(row)
+    return _readable(version_id, None if row is None else new_version(row))
+
+
+def _readable(version_id: int, version: VersionRow | None) -> VersionRow:
     if version is None or version.removed_at == BEING_REMOVED:
         raise VersionGoneError(f"version {version_id} was replaced or removed long ago; open the file again")
     return version
+
+
+def open_whole(cursor: DBAPICursor, version_id: int, size: int) -> OpenVersion | None:
+    """A version with all of its extents by one statement; None where it has more than `size` bytes.
+
+    Raises:
+        VersionGoneError: see `readable_version`.
+    """
+    rows = OPENED.all(cursor, id=version_id, size=size)
+    version = _readable(version_id, new_version(rows[0][:_VERSION_FIELDS]) if rows else None)
+    if version.size > size:
+        return None
+    extents = [row[_VERSION_FIELDS:] for row in rows if row[_VERSION_FIELDS] is not None]
+    return OpenVersion(version, list(_group(extents, 0)))
 
 
 def open_version(cursor: DBAPICursor, version: VersionRow, offset: int, length: int) -> OpenVersion:

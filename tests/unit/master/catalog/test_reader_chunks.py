@@ -63,8 +63,9 @@ def test_opening_gives_good_replicas_in_order(reader: Reader, version: int) -> N
 def test_a_range_gives_the_extents_that_overlap_it(
     reader: Reader, version: int, offset: int, length: int, starts: list[int]
 ) -> None:
-    """Exactly those, with their place in the file."""
+    """Exactly those, with their place in the file; by path and by id, which goes a shorter way for a whole file."""
     opened = reader.open_version("/f", offset=offset, length=length)
+    assert opened == reader.open_version(version_id=version, offset=offset, length=length)
     assert opened.version.id == version
     assert [extent.start for extent in opened.extents] == starts
 
@@ -78,8 +79,9 @@ def test_a_senseless_range_is_refused(reader: Reader, version: int, offset: int,
 
 def test_an_empty_file_opens_without_extents(reader: Reader, build: CatalogBuilder) -> None:
     """Nothing to fetch is no error."""
-    build.file("empty")
+    version = build.file("empty")
     assert reader.open_version("/empty").extents == []
+    assert reader.open_version(version_id=version, length=10).extents == []
 
 
 def test_a_directory_does_not_open(reader: Reader, build: CatalogBuilder) -> None:
@@ -97,10 +99,11 @@ def test_an_old_version_is_readable_until_it_is_collected(
     reader_clock.advance(1_000_000)
     assert reader.open_version(version_id=version).version.id == version
     build.execute("UPDATE versions SET removed_at = 0 WHERE id = ?", version)
-    with pytest.raises(VersionGoneError, match=str(version)):
-        reader.open_version(version_id=version)
-    with pytest.raises(VersionGoneError, match="77"):
-        reader.open_version(version_id=77)
+    for length in (-1, 1_000):
+        with pytest.raises(VersionGoneError, match=str(version)):
+            reader.open_version(version_id=version, length=length)
+        with pytest.raises(VersionGoneError, match="77"):
+            reader.open_version(version_id=77, length=length)
 
 
 @pytest.mark.parametrize("count", [0, 1, 15, 17, 300])
