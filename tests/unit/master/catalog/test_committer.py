@@ -18,14 +18,12 @@ from tests.support.writing import (
     open_store,
     remove,
     rename,
-    set_policy,
 )
 
 from dfs_master.catalog.committer import Committer, take_epoch
 from dfs_master.catalog.engine import connect_raw, open_engine
 from dfs_master.catalog.group import Committed, EpochLostError, GroupWriter, StorageFailedError
 from dfs_master.catalog.mutations.base import Context, Mutation
-from dfs_master.catalog.mutations.collecting import RemoveVersions
 from dfs_master.catalog.mutations.records import AddCredential, SetSetting
 from dfs_runtime.clock import ManualClock
 from dfs_wire.errors import BusyError, DfsError, InternalError, NoSpaceError, NotFoundError, UnavailableError
@@ -312,53 +310,6 @@ def test_a_count_that_is_not_the_one_remembered_goes_on_from_the_record(store: S
     assert store.committer.commit_seq == 101
     store.do(make_directories("/b"))
     assert store.one("SELECT value FROM settings WHERE name = 'commit_seq'") == "102"
-
-
-# -- what is known from group to group -------------------------------------------------------------------------
-
-
-def test_directories_are_read_once(faulty: tuple[Store, FaultyCursor]) -> None:
-    """The next group looks up the new name only."""
-    store, cursor = faulty
-    store.do(make_directories("/a/b"))
-    store.do(commit_files(file_commit("/a/b/one")))
-    cursor.seen.clear()
-    store.do(commit_files(file_commit("/a/b/two")))
-    assert sum("FROM entries" in sql for sql in cursor.seen) == 1
-
-
-def test_a_directory_that_changed_is_read_again(store: Store) -> None:
-    """Moved, removed, or with a policy of its own: nobody goes by what it was."""
-    store.run(make_directories("/a/b"))
-    store.commit("/a/b/f")
-    store.do(set_policy("/a", 3))
-    assert store.commit("/a/b/g", "x", nodes=(1, 2)).code == "chunks_missing"
-    store.do(rename("/a", "/c"))
-    store.commit("/a/b/f")
-    assert set(store.paths()) == {"/a", "/a/b", "/a/b/f", "/c", "/c/b", "/c/b/f"}
-    store.do(remove("/a", recursive=True))
-    store.commit("/a/f")
-    assert "/a/f" in store.paths()
-    assert "/a/b" not in store.paths()
-
-
-def test_the_policy_of_the_cluster_may_change(store: Store) -> None:
-    """The next group judges by the new one."""
-    assert store.commit("/f", "x", nodes=(1, 2)).code == ""
-    store.do(SetSetting("copies", "3"))
-    assert store.commit("/g", "y", nodes=(1, 2)).code == "chunks_missing"
-
-
-def test_what_was_read_of_a_transaction_that_failed_is_forgotten(faulty: tuple[Store, FaultyCursor]) -> None:
-    """A directory that it made was never there."""
-    store, cursor = faulty
-    cursor.errors["COMMIT"] = driver_error("SQLITE_FULL")
-    # Collecting reads the tables, so what was staged before it is written and read back in the same transaction.
-    outcomes = store.run(make_directories("/a"), RemoveVersions(0, 1), commit_files(file_commit("/a/f")))
-    assert {type(outcome) for outcome in outcomes} == {NoSpaceError}
-    cursor.errors.clear()
-    assert store.commit("/a/f").code == ""
-    assert set(store.paths()) == {"/a", "/a/f"}
 
 
 # -- order -----------------------------------------------------------------------------------------------------
