@@ -22,7 +22,10 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.schema import CreateIndex
+from sqlalchemy.sql.compiler import DDLCompiler
 from sqlalchemy.types import TypeEngine
 
 from dfs_wire.limits import CHUNK_BYTES_MAX, COPIES_MAX, DIGEST_BYTES, REQUEST_ID_BYTES
@@ -105,7 +108,15 @@ def _one_of(column: str, values: type[StrEnum] | tuple[str, ...]) -> CheckConstr
 
 def _partial_index(name: str, *columns: str, where: str) -> Index:
     """An index over the few rows that a background task looks for; other rows cost nothing."""
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+    return Index(name, *columns, sqlite_where=text(where))
+
+
+@compiles(CreateIndex, "postgresql")
+def _create_index(element: CreateIndex, compiler: DDLCompiler, **options: object) -> str:
+    """The same condition for PostgreSQL. Named at the index itself, it would load that dialect in each master."""
+    own = element.element.dialect_options
+    own["postgresql"]["where"] = own["sqlite"]["where"]
+    return str(compiler.visit_create_index(element, **options))  # type: ignore[no-untyped-call]
 
 
 class Base(DeclarativeBase):

@@ -39,6 +39,7 @@ def test_daemons_load_no_migrations_to_start(module: str) -> None:
     heavy = {
         "alembic",
         "mako",
+        "sqlalchemy.dialects.postgresql",
         "dfs_master.catalog.invariants",
         "dfs_master.catalog.inspect",
     }

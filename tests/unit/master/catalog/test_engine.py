@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import SelectBase, UpdateBase, bindparam, insert, select, update
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+from sqlalchemy.schema import CreateIndex
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from dfs_master.catalog import migrate, sqlite, statements
 from dfs_master.catalog.checkpoint import Checkpointer
 from dfs_master.catalog.engine import connect_raw, open_engine, translated_errors
-from dfs_master.catalog.models import Entry, Node, Setting
+from dfs_master.catalog.models import Chunk, Entry, Extent, Node, Setting
 from dfs_master.catalog.rows import NodeRow
 from dfs_master.catalog.statements import Batch, Statement, columns
 from dfs_runtime.clock import ManualClock
@@ -145,6 +146,15 @@ def test_statements_compile_for_postgresql_too() -> None:
     page = select(Entry.name).where(Entry.parent_id == bindparam("parent"), Entry.name > bindparam("after")).limit(5)
     dialect = PGDialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
     assert "%(parent)s" in Statement(page, dialect=dialect).sql
+
+
+def test_partial_indices_are_partial_in_postgresql_too() -> None:
+    """Others are as they are."""
+    dialect = PGDialect()  # type: ignore[no-untyped-call]
+    made = [str(CreateIndex(index).compile(dialect=dialect)) for index in Chunk.__table__.indexes]
+    assert made
+    assert all(" WHERE " in sql for sql in made)
+    assert "WHERE" not in str(CreateIndex(next(iter(Extent.__table__.indexes))).compile(dialect=dialect))
 
 
 def test_a_checkpoint_moves_the_log(database: Path, raw: DBAPIConnection) -> None:
