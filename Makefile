@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Touched when everything that pyproject.toml asks for is installed.
 STAMP := $(VENV)/.installed
+# Also where the environment keeps Python from doing so (PYTHONDONTWRITEBYTECODE): else each process compiles what was
+# changed since, and a deploy is five of them.
+COMPILE := $(BIN)/python -m compileall -q common master node client deploy migrations
 
 .PHONY: help install check fix test demo bench bench-healing
 
@@ -24,8 +27,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("dfs needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@# Compiled once, also where the environment keeps Python from doing so: each command starts faster.
-	$(BIN)/python -m compileall -q common master node client deploy migrations
+	$(COMPILE)
 	@touch $(STAMP)
 
 check: $(STAMP)
@@ -45,9 +47,11 @@ test: $(STAMP)
 	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/contracts
 
 demo: $(STAMP)
+	@$(COMPILE)
 	$(BIN)/python -m dfs_deploy.demo --engine $(ENGINE)
 
 bench: $(STAMP)
+	@$(COMPILE)
 	$(BIN)/python -m bench.run --engine $(ENGINE) $(if $(WORKLOADS),--workloads $(WORKLOADS)) \
 		$(if $(REPEAT),--repeat $(REPEAT)) $(if $(DURATION),--seconds $(DURATION)) \
 		$(if $(VOLUME),--volume $(VOLUME)) $(if $(FILES),--files $(FILES)) $(if $(JSON),--json $(JSON))
