@@ -40,7 +40,7 @@ def leave(code: int) -> NoReturn:
     Only where everything is finished: nothing that was registered to run at the end does, and no thread is waited for.
     """
     for stream in (sys.stdout, sys.stderr):
-        # Whoever read it may have gone away; the exit code is settled.
-        with suppress(OSError, ValueError):
+        # Whoever read it may have gone away, or it was closed from the beginning; the exit code is settled.
+        with suppress(OSError, ValueError, AttributeError):
             stream.flush()
     os._exit(code)
