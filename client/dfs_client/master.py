@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=m.Header)
 
+#: Made once: a new alias is hashed and compared anew for each reply.
+_OUTCOMES = list[m.Outcome]
+_EXTENTS = list[m.OpenExtent]
+
 #: Sent again until patience ends. Their subclasses (too few nodes, chunks missing, read-only) are answers.
 _RETRIED: frozenset[type[DfsError]] = frozenset({UnavailableError, ConnectFailedError, TimedOutError, BusyError})
 
@@ -106,12 +110,12 @@ class MasterClient:
     def commit(self, files: Sequence[m.FileCommit], receipts: Sequence[m.Receipt]) -> list[m.Outcome]:
         """Make versions visible; an outcome for each file, in order."""
         body = encode_list(m.CommitBody(list(files), list(receipts)))
-        return self.call(m.Commit(request_id=self.request_id()), m.OutcomesReply, body).items(list[m.Outcome])
+        return self.call(m.Commit(request_id=self.request_id()), m.OutcomesReply, body).items(_OUTCOMES)
 
     def open(self, request: m.Open) -> tuple[m.OpenReply, list[m.OpenExtent]]:
         """A version with the extents, addresses and tickets of a range."""
         answer = self.call(request, m.OpenReply)
-        return answer.header, answer.items(list[m.OpenExtent])
+        return answer.header, answer.items(_EXTENTS)
 
     def open_many(self, wanted: Sequence[m.FileWanted]) -> tuple[m.OpenManyReply, m.OpenedFiles]:
         """Small files, each opened or with its own error, in order."""
@@ -146,7 +150,7 @@ class MasterClient:
     def make_directories(self, specs: Sequence[m.DirectorySpec], *, exist_ok: bool) -> list[m.Outcome]:
         """Make directories with their parents; an outcome for each, in order."""
         request = m.MakeDirectories(request_id=self.request_id(), exist_ok=exist_ok)
-        return self.call(request, m.OutcomesReply, encode_list(list(specs))).items(list[m.Outcome])
+        return self.call(request, m.OutcomesReply, encode_list(list(specs))).items(_OUTCOMES)
 
     def remove(self, path: str, *, recursive: bool) -> None:
         """Remove a name."""

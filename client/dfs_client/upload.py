@@ -13,8 +13,8 @@ from dfs_client.upload_small import SMALL_BYTES_MAX, upload_small
 from dfs_wire.errors import AlreadyExistsError, NotFoundError
 from dfs_wire.messages import EXPECT_ABSENT, EXPECT_ANY
 
-#: A stream may be short: to clear a large buffer first would cost more than all the rest.
-_FIRST_BLOCK_BYTES = 16 * 1024
+#: A stream may be short, or empty: to clear a large buffer first would cost more than all the rest.
+_FIRST_BLOCK_BYTES = 1024
 
 
 def expectation(clobber: bool) -> int:

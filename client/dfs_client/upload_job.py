@@ -15,6 +15,9 @@ from dfs_wire.errors import DfsError
 from dfs_wire.limits import STREAM_BLOCK_BYTES
 from dfs_wire.messages import FileCommit
 
+#: How a stream's block grows each time that it came full.
+BLOCK_GROWTH = 32
+
 
 class UploadJob:
     """One version in the making: filled in order, then committed. Used by one thread; always `close` it.
@@ -127,7 +130,7 @@ def upload_blocks(
         while count:
             job.write(block[:count])
             if count == len(block) < STREAM_BLOCK_BYTES:
-                block = memoryview(bytearray(STREAM_BLOCK_BYTES))
+                block = memoryview(bytearray(min(len(block) * BLOCK_GROWTH, STREAM_BLOCK_BYTES)))
             count = read_into(block)
         return job.commit(mode=STREAM_MODE, mtime_ns=engine.clock.wall_ms() * 1_000_000)
     finally:
