@@ -37,7 +37,7 @@ REFUSED = {
 }
 
 #: What may lie in a volume.
-OWN_FILES = re.compile(r"identity|lock|failed|scrub|chunks(/[0-9a-f]{2}(/[0-9a-f]{64})?)?")
+OWN_FILES = re.compile(r"identity|lock|failed|scrub|journal(/[01])?|chunks(/[0-9a-f]{2}(/[0-9a-f]{64})?)?")
 
 
 @pytest.fixture(scope="module")
