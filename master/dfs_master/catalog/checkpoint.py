@@ -11,7 +11,8 @@ from dfs_wire.limits import MIB
 
 log = logging.getLogger(__name__)
 
-LOG_BYTES_MAX = 64 * MIB
+#: What a second of many clients writes stays well below that: emptying makes the log grow anew.
+LOG_BYTES_MAX = 256 * MIB
 
 
 class Checkpointer:
@@ -23,7 +24,7 @@ class Checkpointer:
         self._log_bytes_max = log_bytes_max
 
     def step(self) -> None:
-        """Every few seconds: move what nobody reads; a log that grew too long is emptied, and writers wait for that.
+        """Every second: move what nobody reads; a log that grew too long is emptied, and writers wait for that.
 
         Usually the first is enough: the log then starts again from its beginning and keeps its length.
         """
