@@ -15,6 +15,8 @@ DEAD_SECONDS = 20
 SECONDS_MAX = 1_800.0
 #: How often the master is asked, over one connection: asking must take little from what is measured.
 LOOK_SECONDS = 0.1
+#: By then each node was heard again.
+HEARD_SECONDS = 7.0
 COPYING = "copy and fsync, 2 at once"
 
 
@@ -27,7 +29,6 @@ def wiped_node(run: Run) -> None:
             dfs.upload(fresh_file(source, FILE_MIB), f"/{number}")
         # The wait before a silent node counts as dead is a choice, not speed: a short one, and apart.
         dfs.admin.set_setting("dead_seconds", str(DEAD_SECONDS))
-        before_mib = _used_mib(dfs.status())
         copying = limits.copy_and_fsync(run.disk)
         begun = time.perf_counter()
         run.cluster.kill_and_wipe_node()
@@ -43,7 +44,9 @@ def wiped_node(run: Run) -> None:
         cpu = {role: used - cpu[role] for role, used in run.cluster.cpu_seconds().items()}
         # The disk is not the same from minute to minute: before and after.
         run.limits[COPYING] = (copying + limits.copy_and_fsync(run.disk)) / 2
-    mib = before_mib - left_mib
+        # What nodes hold is as old as their last heartbeat.
+        time.sleep(HEARD_SECONDS)
+        mib = _used_mib(dfs.status()) - left_mib
     run.note("w4 noticed after", noticed - begun, "s")
     run.note("w4 dead after", dead - begun, "s")
     run.note("w4 full redundancy after dead", seconds, "s")
