@@ -18,7 +18,7 @@ from tests.support.polling import poll_for
 from tests.support.small_disks import small_disk
 
 from dfs_client.api import Dfs, connect
-from dfs_wire.errors import DfsError, NoSpaceError, NotFoundError
+from dfs_wire.errors import ChunksMissingError, DfsError, NoSpaceError, NotFoundError, TooFewNodesError
 
 #: `DFS_RACES=10000` for the long run.
 RACES = int(os.environ.get("DFS_RACES", "400"))
@@ -133,6 +133,7 @@ class Worker:
         self.names = [f"/worker-{number}/f{each}" for each in range(NAMES_EACH)]
         self.holds: dict[str, bytes | None] = dict.fromkeys(self.names)
         self.faults: list[str] = []
+        self.refused: list[str] = []
         self.saw_deletions = False
         self._random = random.Random(number)
         self._races = races
@@ -156,8 +157,13 @@ class Worker:
 
     def _put(self, dfs: Dfs, name: str) -> None:
         data = CONTENTS[(int(time.monotonic() / TURN_SECONDS) + self._random.randrange(2)) % len(CONTENTS)]
-        dfs.upload(io.BytesIO(data), name)
-        self.holds[name] = data
+        try:
+            dfs.upload(io.BytesIO(data), name)
+        except (ChunksMissingError, TooFewNodesError) as error:
+            # With hardly any grace its chunks may be collected again and again before the commit: it is told so.
+            self.refused.append(repr(error))
+        else:
+            self.holds[name] = data
 
     def _remove(self, dfs: Dfs, name: str) -> None:
         if self.holds[name] is not None:
@@ -197,6 +203,8 @@ def test_races_of_uploads_and_deletes_with_the_collector(tmp_path: Path) -> None
         for worker in workers:
             worker.thread.join()
         assert [fault for worker in workers for fault in worker.faults] == []
+        refused = [each for worker in workers for each in worker.refused]
+        assert len(refused) <= max(1, RACES // 100), refused
         with cluster.client() as dfs:
             for worker in workers:
                 for name, data in worker.holds.items():
