@@ -99,13 +99,16 @@ class Courtesy:
         self._seen = begun()
         self._lately_until = 0.0
 
-    def rest(self, worked_seconds: float) -> None:
-        """After so much work: go on at once, or rest while users send chunks, or did a moment ago."""
+    def is_due(self) -> bool:
+        """Whether users send chunks, or did a moment ago."""
         now, begun = self._clock.monotonic(), self._begun()
         if begun != self._seen:
             self._seen, self._lately_until = begun, now + LATELY_SECONDS
-        if self._users() or now < self._lately_until:
-            self._clock.sleep(min(REST_SECONDS_MAX, worked_seconds * REST_FACTOR))
+        return self._users() > 0 or now < self._lately_until
+
+    def rest(self, worked_seconds: float) -> None:
+        """Rest after so much work. It should include the disk's: what lies in a cache is still to be done."""
+        self._clock.sleep(min(REST_SECONDS_MAX, worked_seconds * REST_FACTOR))
 
     def now(self) -> float:
         """Monotonic time, to measure work by."""

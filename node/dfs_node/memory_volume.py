@@ -198,6 +198,9 @@ class _MemoryWriter:
         self._checks.update(view)
         self._data += view
 
+    def flush(self) -> None:
+        """There is no disk."""
+
     def commit(self) -> StoredChunk:
         header = self._checks.header_for(self._digest, self._size, self._generation)
         return self._volume.keep(header, bytes(self._data))

@@ -5,10 +5,14 @@ from collections.abc import Callable
 from dfs_node.copying import Courtesy
 from dfs_node.forward import Channels
 from dfs_node.volume import ChunkWriter, StoredChunk, Volume
+from dfs_runtime.clock import SystemClock
 from dfs_wire.channel import GetStream
 from dfs_wire.errors import ChunkCorruptError, VolumeFailedError
-from dfs_wire.limits import STREAM_BLOCK_BYTES, STREAM_SECONDS_BY_HOP
+from dfs_wire.limits import MIB, STREAM_BLOCK_BYTES, STREAM_SECONDS_BY_HOP
 from dfs_wire.messages import FindingKind, GetChunk, Order, ReadTicket
+
+#: What a copy writes between two rests.
+PIECE_BYTES = MIB
 
 
 class Replicator:
@@ -24,7 +28,7 @@ class Replicator:
     ) -> None:
         self._volume = volume
         self._channels = channels
-        self._courtesy = courtesy
+        self._courtesy = courtesy or Courtesy(SystemClock(), users=lambda: 0)
         self._take_buffer = take_buffer or (lambda: bytearray(STREAM_BLOCK_BYTES))
 
     def copy(self, order: Order) -> StoredChunk:
@@ -47,23 +51,31 @@ class Replicator:
                 self._pass_on(stream, writer)
             finally:
                 stream.close()
+            began = self._courtesy.now()
             stored = writer.commit()
         found = self._volume.verify(order.digest)
         if found.kind is not FindingKind.GOOD:
             # The disk took the bytes and gives others: a fault of this node, not of the source.
             raise VolumeFailedError(f"the new copy of chunk {order.digest.hex()} is {found.kind}; check this disk")
+        if self._courtesy.is_due():
+            self._courtesy.rest(self._courtesy.now() - began)
         return stored
 
     def _pass_on(self, stream: GetStream, writer: ChunkWriter) -> None:
-        """All bytes from the source to the disk, giving way to users."""
+        """All bytes from the source to the disk. While users are there, each piece is on the disk before the rest:
+        were the chunk left to its commit, the next user's small sync would stand behind all of it.
+        """
         buffer = memoryview(self._take_buffer())
         courtesy = self._courtesy
-        began = courtesy.now() if courtesy is not None else 0.0
+        began, piece_bytes = courtesy.now(), 0
         while count := stream.read_into(buffer):
             writer.write(buffer[:count])
-            if courtesy is not None:
-                courtesy.rest(courtesy.now() - began)
-                began = courtesy.now()
+            piece_bytes += count
+            if piece_bytes >= PIECE_BYTES:
+                if courtesy.is_due():
+                    writer.flush()
+                    courtesy.rest(courtesy.now() - began)
+                began, piece_bytes = courtesy.now(), 0
 
     def _require_size(self, order: Order, stream: GetStream) -> None:
         if stream.header.length != order.size:

@@ -128,6 +128,9 @@ class SmallChunkWriter:
         if self._checks.length <= self._size:
             self._data += view
 
+    def flush(self) -> None:
+        """Nothing was written yet."""
+
     def commit(self) -> StoredChunk:
         """Check the digest, then make the file durable."""
         header = self._checks.header_for(self._digest, self._size, self._generation)

@@ -63,6 +63,14 @@ class ChunkWriter(Protocol):
         """
         ...
 
+    def flush(self) -> None:
+        """Have the disk done with what was written so far, so that nobody else's sync has to wait for it.
+
+        Raises:
+            VolumeFailedError: an I/O error; the volume takes nothing from now on.
+        """
+        ...
+
     def commit(self) -> StoredChunk:
         """Check the digest and make the chunk durable under its name; on return, file and directory are fsynced.
 

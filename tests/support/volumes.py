@@ -92,6 +92,10 @@ class _FaultyWriter:
         self._volume.fire("write")
         self._inner.write(view)
 
+    def flush(self) -> None:
+        self._volume.fire("flush")
+        self._inner.flush()
+
     def commit(self) -> StoredChunk:
         self._volume.fire("commit")
         stored = self._inner.commit()

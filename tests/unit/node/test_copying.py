@@ -85,9 +85,9 @@ def test_copies_rest_while_users_send() -> None:
     clock, users = ManualClock(), [0]
     courtesy = Courtesy(clock, lambda: users[0])
     began = clock.monotonic()
-    courtesy.rest(0.1)
-    assert clock.monotonic() == began
+    assert not courtesy.is_due()
     users[0] = 1
+    assert courtesy.is_due()
     courtesy.rest(0.1)
     assert round(clock.monotonic() - began, 6) == round(0.1 * REST_FACTOR, 6)
     courtesy.rest(100.0)
@@ -98,14 +98,9 @@ def test_users_of_small_files_are_seen_between_their_streams() -> None:
     """None is under way when it is looked, but one began a moment ago; a second without any ends the rest."""
     clock, begun = ManualClock(), [7]
     courtesy = Courtesy(clock, lambda: 0, lambda: begun[0])
-    at = clock.monotonic()
-    courtesy.rest(0.1)
-    assert clock.monotonic() == at
+    assert not courtesy.is_due()
     begun[0] += 1
-    courtesy.rest(0.1)
-    courtesy.rest(0.1)
-    assert round(clock.monotonic() - at, 6) == round(2 * 0.1 * REST_FACTOR, 6)
+    assert courtesy.is_due()
+    assert courtesy.is_due()
     clock.advance(LATELY_SECONDS)
-    at = clock.monotonic()
-    courtesy.rest(0.1)
-    assert clock.monotonic() == at
+    assert not courtesy.is_due()

@@ -9,10 +9,12 @@ from blake3 import blake3
 from tests.support.volumes import WrappedDisk
 from tests.support.wire import DictionaryNode, dictionary_node, hello_for
 
+from dfs_node.copying import Courtesy
 from dfs_node.disk_volume import DiskVolume
 from dfs_node.findings import FindingQueue
 from dfs_node.orders import OrderRunner
-from dfs_node.replicate import Replicator
+from dfs_node.replicate import PIECE_BYTES, Replicator
+from dfs_runtime.clock import ManualClock
 from dfs_wire.messages import Finding, FindingKind, Order, OrderKind
 from dfs_wire.pool import ChannelPool
 from dfs_wire.sockets import SocketDialer
@@ -99,3 +101,18 @@ def test_what_was_written_is_read_back(tmp_path: Path, pool: ChannelPool, monkey
         (finding,) = carry_out(volume, pool, order(address)).peek()
     assert finding.kind is FindingKind.NOT_STORED
     assert finding.detail.startswith("volume_failed:")
+
+
+def test_each_piece_is_on_the_disk_before_a_copy_rests(tmp_path: Path, pool: ChannelPool) -> None:
+    """While users send, a small sync of theirs finds no whole chunk before it; with nobody there, one sync does."""
+    for users, syncs in ((0, 1), (1, 1 + len(DATA) // PIECE_BYTES)):
+        disk, clock = WrappedDisk(), ManualClock()
+        (tmp_path / str(users)).mkdir()
+        volume = DiskVolume(tmp_path / str(users), disk)
+        disk.calls.clear()
+        courtesy = Courtesy(clock, users=lambda users=users: users)
+        with dictionary_node() as (address, node):
+            node.chunks[DIGEST] = DATA
+            Replicator(volume, pool, courtesy=courtesy).copy(order(address))
+        assert disk.calls.count("fdatasync") == syncs
+        assert volume.verify(DIGEST).kind is FindingKind.GOOD
