@@ -139,23 +139,20 @@ def _decode(data: memoryview, digest: bytes) -> ChunkHeader:
     return ChunkHeader(digest, length, generation, table)
 
 
-def read_header(disk: Disk, descriptor: int, digest: bytes) -> ChunkHeader:
-    """Read and check an open chunk file's header and length, but not its data.
+def read_start(
+    disk: Disk, descriptor: int, digest: bytes, *, from_disk: bool = False
+) -> tuple[ChunkHeader, memoryview]:
+    """Read and check an open chunk file's header and length; with them comes unchecked data, all of a small chunk's.
 
-    Raises:
-        ChunkCorruptError: bad, or unreadable.
-    """
-    return read_start(disk, descriptor, digest)[0]
-
-
-def read_start(disk: Disk, descriptor: int, digest: bytes) -> tuple[ChunkHeader, memoryview]:
-    """As `read_header`, with the data that came along: all of a small chunk's.
+    `from_disk`: not from memory, which may still hold what the disk has lost; that goes for `check_data` behind it too.
 
     Raises:
         ChunkCorruptError: bad, or unreadable.
     """
     buffer = memoryview(bytearray(_START_BYTES))
     try:
+        if from_disk:
+            disk.forget_cached(descriptor)
         filled = disk.pread_into(descriptor, buffer, 0)
         file_bytes = os.fstat(descriptor).st_size
     except OSError as error:
@@ -170,7 +167,7 @@ def read_start(disk: Disk, descriptor: int, digest: bytes) -> tuple[ChunkHeader,
 
 
 def check_data(disk: Disk, descriptor: int, header: ChunkHeader) -> None:
-    """Read all data from the disk and compare it with the header.
+    """Read all data and compare it with the header.
 
     Raises:
         ChunkCorruptError: it differs, or is unreadable.
@@ -178,7 +175,6 @@ def check_data(disk: Disk, descriptor: int, header: ChunkHeader) -> None:
     checks = ChunkChecks()
     buffer = memoryview(bytearray(min(STREAM_BLOCK_BYTES, header.length)))
     try:
-        disk.forget_cached(descriptor)
         while checks.length < header.length:
             view = buffer[: header.length - checks.length]
             filled = disk.pread_into(descriptor, view, header.data_offset + checks.length)
@@ -223,7 +219,7 @@ def verify(path: Path, disk: Disk | None = None) -> ChunkHeader:
     except OSError as error:
         raise damaged(digest, Damage.UNREADABLE, str(error.strerror)) from error
     try:
-        header = read_header(disk, descriptor, digest)
+        header, _ = read_start(disk, descriptor, digest, from_disk=True)
         check_data(disk, descriptor, header)
     finally:
         os.close(descriptor)

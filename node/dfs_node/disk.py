@@ -24,6 +24,19 @@ _START = 2
 AnyPath = Path | str
 
 
+def kinds_of(mounts: bytes, device: str) -> set[str]:
+    """The kinds of file system that are mounted from a device, by lines as of `/proc/self/mountinfo`, see proc(5).
+
+    Bytes: a mount point may have any name.
+    """
+    kinds = set()
+    for line in mounts.split(b"\n"):
+        fields, _, rest = line.partition(b" - ")
+        if fields.split(b" ")[2:3] == [device.encode()]:
+            kinds.add(rest.split(b" ")[0].decode("ascii", "replace"))
+    return kinds
+
+
 def _raise_errno() -> NoReturn:
     """Raise what the C library said last."""
     code = ctypes.get_errno()
@@ -81,16 +94,16 @@ class Disk(Protocol):
         """Give a file its final name, in place of whatever has it."""
         ...
 
-    def fsync_directory(self, path: AnyPath) -> None:
-        """Make the names inside a directory durable."""
+    def fsync_directory(self, directory: int) -> None:
+        """Make the names inside an open directory durable."""
         ...
 
     def unlink(self, path: AnyPath) -> None:
         """Remove a file's name."""
         ...
 
-    def open_directory(self, path: Path) -> int:
-        """Open a directory, for `sync_filesystem`; returns its descriptor."""
+    def open_directory(self, path: AnyPath) -> int:
+        """Open a directory, to sync it or its file system; returns its descriptor."""
         ...
 
     def sync_filesystem(self, place: Path | int) -> None:
@@ -161,19 +174,15 @@ class SystemDisk:
         """Atomic within one file system."""
         os.rename(source, target)  # noqa: PTH104 - the paths may be text
 
-    def fsync_directory(self, path: AnyPath) -> None:
-        """Open, fsync, close."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def fsync_directory(self, directory: int) -> None:
+        """`fsync`."""
+        os.fsync(directory)
 
     def unlink(self, path: AnyPath) -> None:
         """Remove the name."""
         os.unlink(path)  # noqa: PTH108 - the path may be text
 
-    def open_directory(self, path: Path) -> int:
+    def open_directory(self, path: AnyPath) -> int:
         """Open for reading."""
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -197,9 +206,10 @@ class SystemDisk:
         if _SYNCFS is None or release is None or tuple(map(int, release.groups())) < _SYNCFS_REPORTS_SINCE:
             return False
         device = path.stat().st_dev
-        wanted = f"{os.major(device)}:{os.minor(device)}"
-        mounts = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
-        kinds = {fields[fields.index("-") + 1] for fields in mounts if fields[2] == wanted}
+        try:
+            kinds = kinds_of(Path("/proc/self/mountinfo").read_bytes(), f"{os.major(device)}:{os.minor(device)}")
+        except OSError:
+            return False
         return bool(kinds) and kinds <= _SYNCS_WHOLE
 
     def space(self, path: Path) -> Space:

@@ -57,7 +57,7 @@ class OpenChunkFile:
         return bytes(buffer)
 
     def check(self) -> None:
-        """Read all data from the disk and compare it with the header.
+        """Read all data and compare it with the header.
 
         Raises:
             ChunkCorruptError: it differs.

@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from dfs_node.disk import AnyPath, Disk, Space, SystemDisk
 from dfs_node.disk_reader import OpenChunkFile
 from dfs_node.disk_writers import KnownChunkWriter, NewChunkWriter
 from dfs_node.journal import ChunkJournal
+from dfs_node.journal_format import Record
 from dfs_node.small_chunks import SMALL_BYTES_MAX, SmallChunkWriter, SpaceGauge, require_room
 from dfs_node.space_rules import is_full
 from dfs_node.volume import ChunkWriter, InventoryItem, StoredChunk, Usage
@@ -78,15 +79,14 @@ class DiskVolume:
             make_chunk_directories(path)
             self._used_bytes = clean_chunks(path, self._disk)
             self._filesystem_id = filesystem_id(path)
-            self.journal = ChunkJournal(path, self._disk, self.health, clock)
+            self.journal = ChunkJournal(path, self._disk, self.health, clock, store_again=self._store_again)
         # A failed volume is written by nobody. What its journal holds waits until a verifying pass has cleared it.
-        if self.health.reason is None:
-            self._write_again()
+        complete = self.health.reason is None and self.journal.store_what_is_left()
         # A file may have been left between its rename and the directory's fsync: it becomes durable here, so that a
         # later put may trust what it finds under a name.
         with self.health.guard("sync at start", harmless=frozenset()):
             self._disk.sync_filesystem(path)
-        if self.health.reason is None:
+        if complete:
             self.journal.begin()
 
     def close(self) -> None:
@@ -125,10 +125,11 @@ class DiskVolume:
             with self._locks[digest[0]]:
                 return self._open_checked(digest)
 
-    def _open_checked(self, digest: bytes) -> OpenChunkFile:
+    def _open_checked(self, digest: bytes, *, from_disk: bool = False) -> OpenChunkFile:
         descriptor = self._open(digest)
         try:
-            return OpenChunkFile(self._disk, descriptor, *read_start(self._disk, descriptor, digest))
+            start = read_start(self._disk, descriptor, digest, from_disk=from_disk)
+            return OpenChunkFile(self._disk, descriptor, *start)
         except BaseException:
             os.close(descriptor)
             raise
@@ -155,24 +156,30 @@ class DiskVolume:
         path = chunk_path(self._path, digest)
         aside: Path | None = None
         with self._locks[digest[0]]:
+            if self.journal.holds_back(digest):
+                self.health.require_writable()
+                raise BusyError(f"the volume has no room to put chunk {digest.hex()} in order; make room, try again")
             try:
                 with self._open_checked(digest) as chunk:
                     if chunk.generation > generation:
                         return False
             except NotFoundError:
+                # It may have lost its name a moment ago, in a delete whose sync failed: that would not be durable.
+                self.health.require_writable()
                 return False
             except ChunkCorruptError as error:
                 # Nobody can read it, and its generation is unknown: it makes room for its name, not for good.
                 aside = path.with_name(path.name + DAMAGED_SUFFIX)
                 log.warning("a damaged file is set aside as %s: %s", aside, error)
             self.journal.forget(digest)
-            with self.health.guard("delete"):
-                file_bytes = path.stat().st_size
-                if aside is None:
-                    self._disk.unlink(path)
-                else:
-                    self._disk.rename(path, aside)
-                self._disk.fsync_directory(path.parent)
+            with self._directory(path.parent) as directory:
+                with self.health.guard("delete"):
+                    file_bytes = path.stat().st_size
+                    if aside is None:
+                        self._disk.unlink(path)
+                    else:
+                        self._disk.rename(path, aside)
+                self._sync_names(directory)
             self._count_used(-file_bytes)
             return True
 
@@ -199,10 +206,7 @@ class DiskVolume:
 
     def inventory(self, prefix: int) -> Iterator[InventoryItem]:
         """Read the headers of one directory."""
-        for path in prefix_path(self._path, prefix).iterdir():
-            digest = digest_from_name(path.name)
-            if digest is None:
-                continue
+        for digest, _ in self.names(prefix):
             try:
                 with self.open(digest) as chunk:
                     stored_at_ms = int(os.fstat(chunk.fileno()).st_mtime * 1000)
@@ -215,7 +219,11 @@ class DiskVolume:
     def names(self, prefix: int) -> list[tuple[bytes, int]]:
         """Read one directory, and no file in it."""
         found: list[tuple[bytes, int]] = []
-        with os.scandir(prefix_path(self._path, prefix)) as entries:
+        # Where it cannot be listed, nobody would miss what is in it: that fails the volume.
+        with (
+            self.health.guard("list a directory", harmless=LIMITS),
+            os.scandir(prefix_path(self._path, prefix)) as entries,
+        ):
             for entry in entries:
                 digest = digest_from_name(entry.name)
                 if digest is not None and digest[0] == prefix:
@@ -234,15 +242,33 @@ class DiskVolume:
             existing = self._good_copy(header.digest, header.generation)
             if existing is not None:
                 return existing
-            with self.health.guard("rename"):
-                replaced_bytes = target.stat().st_size if target.exists() else 0
-                self._rename_over(temporary, target)
-            # The name is visible and not durable: whatever goes wrong now, no later put may trust it.
-            with self.health.guard("fsync of a directory", harmless=frozenset()):
-                self._disk.fsync_directory(target.parent)
+            with self._directory(target.parent) as directory:
+                with self.health.guard("rename"):
+                    replaced_bytes = target.stat().st_size if target.exists() else 0
+                    self._rename_over(temporary, target)
+                self._sync_names(directory)
             self.health.require_writable()
         self._count_used(header.file_bytes - replaced_bytes)
         return StoredChunk(header.digest, header.length, header.generation)
+
+    @contextmanager
+    def _directory(self, path: AnyPath) -> Iterator[int]:
+        """Open a directory before a name in it changes: to be out of descriptors then is no failure of the disk.
+
+        Raises:
+            BusyError: the process is out of descriptors or memory.
+        """
+        with self.health.guard("open a directory", harmless=LIMITS):
+            directory = self._disk.open_directory(path)
+        try:
+            yield directory
+        finally:
+            os.close(directory)
+
+    def _sync_names(self, directory: int) -> None:
+        """Names have changed, visibly and not durably: whatever goes wrong now, no later request may trust them."""
+        with self.health.guard("fsync of a directory", harmless=frozenset()):
+            self._disk.fsync_directory(directory)
 
     def _rename_over(self, temporary: AnyPath, target: AnyPath) -> None:
         """Give the file its name. A directory that has it is no failure of the disk: it is set aside."""
@@ -307,11 +333,13 @@ class DiskVolume:
                 return existing
             with self.health.guard("look at a bad copy"), suppress(FileNotFoundError):
                 replaced_bytes = os.stat(target).st_size  # noqa: PTH116 - text, as all names here
-        self._name_small(temporary, target, header.encode() + data, sync=sync)
+        content = header.encode() + data
         if sync:
-            # The name is visible and not durable: whatever goes wrong now, no later put may trust it.
-            with self.health.guard("fsync of a directory", harmless=frozenset()):
-                self._disk.fsync_directory(parent)
+            with self._directory(parent) as directory:
+                self._name_small(temporary, target, content, sync=True)
+                self._sync_names(directory)
+        else:
+            self._name_small(temporary, target, content, sync=False)
         self.health.require_writable()
         self._count_used(header.file_bytes - replaced_bytes)
         return StoredChunk(digest, header.length, header.generation)
@@ -348,15 +376,12 @@ class DiskVolume:
                 with suppress(OSError):
                     self._disk.unlink(temporary)
 
-    def _write_again(self) -> None:
-        """Store what the journal holds and a crash took from its files."""
-        for record in self.journal.left:
-            checks = ChunkChecks()
-            checks.update(memoryview(record.data))
-            header = checks.header_for(record.digest, len(record.data), record.generation)
-            self._store_small(header, record.data, in_journal=False)
-        if self.journal.left:
-            log.info("the journal held %d chunks at this start", len(self.journal.left))
+    def _store_again(self, record: Record) -> None:
+        """Store a chunk that the journal holds, unless its file is well."""
+        checks = ChunkChecks()
+        checks.update(memoryview(record.data))
+        header = checks.header_for(record.digest, len(record.data), record.generation)
+        self._store_small(header, record.data, in_journal=False)
 
     def _confirm(self, digest: bytes, generation: int) -> StoredChunk:
         """The copy that `create` found good, after the bytes for it arrived once more.
@@ -377,7 +402,7 @@ class DiskVolume:
     def _good_copy(self, digest: bytes, generation: int) -> StoredChunk | None:
         """The stored chunk, if it was written at `generation` or later and is whole; all of it is read."""
         try:
-            with self._open_checked(digest) as chunk:
+            with self._open_checked(digest, from_disk=True) as chunk:
                 if chunk.generation < generation:
                     return None
                 chunk.check()

@@ -25,13 +25,14 @@ from dfs_node.journal_format import (
     decode_header,
     encode_header,
     encode_record,
+    lap_of_records,
     records_of,
 )
 from dfs_node.space_rules import takes_upload
 from dfs_node.volume_health import FULL, LIMITS, VolumeHealth
 from dfs_runtime.clock import Clock
 from dfs_runtime.workers import Periodic
-from dfs_wire.errors import NoSpaceError
+from dfs_wire.errors import BusyError, NoSpaceError, UnavailableError
 from dfs_wire.limits import MIB
 
 DIRECTORY = "journal"
@@ -47,6 +48,8 @@ PUTS_BEFORE = 32
 #: The oldest chunk that is durable in the journal only.
 AGE_SECONDS_MAX = 30.0
 _LOOK_SECONDS = 5.0
+#: How long the end waits for puts and syncs that are under way.
+_CLOSE_SECONDS = 8.0
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +82,16 @@ class _Half:
 class ChunkJournal:
     """Safe to share between threads. The caller holds the lock of a digest over everything it does with that digest."""
 
-    def __init__(self, volume: Path, disk: Disk, health: VolumeHealth, clock: Clock) -> None:
-        """Open the journal that a volume has.
+    def __init__(
+        self, volume: Path, disk: Disk, health: VolumeHealth, clock: Clock, *, store_again: Callable[[Record], None]
+    ) -> None:
+        """Open the journal that a volume has; one that cannot be read fails the volume. `store_again` makes a chunk's
+        file durable that a crash may have taken.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: it cannot be opened.
         """
+        self._store_again = store_again
         self._volume = volume
         self._path = volume / DIRECTORY
         self._disk = disk
@@ -102,8 +109,28 @@ class ChunkJournal:
         #: Takes new records; None where both halves are to be settled, or there is no journal.
         self._active: _Half | None = None
         self._wake: Callable[[], None] = lambda: None
-        #: What the volume owes to the journal: `DiskVolume` stores it, then calls `begin`.
-        self.left = self._open()
+        self._closed = False
+        #: Its bytes do not come back from the disk.
+        self.unreadable = False
+        #: What was found at the start, and may have no chunk file. Until `begin` nothing of it is forgotten.
+        self._left = self._open()
+
+    def store_what_is_left(self) -> bool:
+        """Store anew what a crash took. False where the volume has no room for it: then the journal keeps it, takes
+        nothing new, and `step` tries again.
+
+        Raises:
+            VolumeFailedError: an I/O error.
+        """
+        try:
+            for record in self._left:
+                self._store_again(record)
+        except (NoSpaceError, BusyError) as error:
+            log.warning("the journal keeps %d chunks until the volume has room for them: %s", len(self._left), error)
+            return False
+        if self._left:
+            log.info("the journal held %d chunks at this start", len(self._left))
+        return True
 
     def begin(self) -> None:
         """All chunks that were left are durable as files: take new ones, unless the volume came to a file system where
@@ -115,11 +142,15 @@ class ChunkJournal:
         for half in self._halves:
             if half.written:
                 self._begin_anew(half)
-        self.left = []
-        if not self._halves or not self._disk.reports_lost_writes(self._volume):
-            self.close()
-        else:
+        self._left = []
+        if self._halves and not self._disk.reports_lost_writes(self._volume):
+            self._close_files()
+        elif self._halves:
             self._active = self._halves[0]
+
+    def holds_back(self, digest: bytes) -> bool:
+        """Whether the volume still owes a file for this chunk: it cannot be deleted before it has one."""
+        return any(record.digest == digest for record in self._left)
 
     def keep(self, digest: bytes, generation: int, data: bytes) -> _Half | None:
         """Make a chunk durable in the journal; on return it is, and its file may get its name, which `named` must be
@@ -167,23 +198,28 @@ class ChunkJournal:
         """
         for half in self._halves:
             if digest in half.digests:
-                self._health.require_writable()
                 self._settle_half(half)
 
     def flush(self) -> None:
-        """Make all chunk files durable; the journal is empty then.
+        """Make all chunk files durable; the journal is empty then, unless the volume has no room for what it holds.
 
         Raises:
             VolumeFailedError: an I/O error, now or before.
         """
         self._health.require_writable()
         for half in self._halves:
-            if half.digests:
+            if half.digests and not self._left:
                 self._settle_half(half)
 
     def step(self) -> None:
-        """What is due: make the journal, settle a half that is full or old."""
+        """What is due: make the journal, settle a half that is full or old, store what was left."""
         if self._health.reason is not None:
+            return
+        if self._left:
+            if self.store_what_is_left() and self._directory is not None:
+                with self._health.guard("sync chunk files", harmless=frozenset()):
+                    self._disk.sync_filesystem(self._directory)
+                self.begin()
             return
         if not self._halves:
             if self._puts >= PUTS_BEFORE:
@@ -201,9 +237,32 @@ class ChunkJournal:
         return thread
 
     def close(self) -> None:
-        """Close the files; nothing is kept from now on."""
+        """Close the files; nothing is kept or forgotten from now on. Puts and syncs under way end first; where one
+        hangs, its files stay open: the process ends.
+        """
+        with self._lock:
+            self._closed, self._active = True, None
+        if self._settling.acquire(timeout=_CLOSE_SECONDS):
+            try:
+                self._close_files()
+            finally:
+                self._settling.release()
+
+    def discard(self) -> None:
+        """Remove a journal that cannot be read. What it alone held is lost here, and found missing by the inventory.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        for name in HALVES:
+            with suppress(FileNotFoundError):
+                self._disk.unlink(self._path / name)
+
+    def _close_files(self) -> None:
         with self._lock:
             self._active = None
+            if not self._named.wait_for(lambda: not any(half.unnamed for half in self._halves), _CLOSE_SECONDS):
+                return
             for descriptor in (self._directory, *(half.descriptor for half in self._halves)):
                 if descriptor is not None:
                     os.close(descriptor)
@@ -218,7 +277,7 @@ class ChunkJournal:
                 self._wake()
             return None
         if not half.has_room(record_bytes):
-            half = self._active = next((other for other in self._halves if other.written == 0), None)
+            half = self._active = self._empty_half()
             self._wake()
         return half
 
@@ -238,18 +297,29 @@ class ChunkJournal:
     def _settle_half(self, half: _Half) -> None:
         """Make the chunk files of a half durable, then begin it anew."""
         with self._settling:
+            # Whoever settled while we waited may have failed: a second sync would report success for chunk files that
+            # the disk has not.
+            self._health.require_writable()
+            if self._closed or self._directory is None:
+                raise UnavailableError("the node is stopping; try again when it is back")
             with self._lock:
+                if not half.written:
+                    return  # by whoever settled while we waited; it may take new chunks already
                 if self._active is half:
-                    self._active = next((other for other in self._halves if other.written == 0), None)
+                    self._active = self._empty_half()
                 # Those that were kept before now are named soon; new ones go elsewhere.
                 self._named.wait_for(lambda: half.unnamed == 0)
-            if half.written and self._directory is not None:
-                with self._health.guard("sync chunk files", harmless=frozenset()):
-                    self._disk.sync_filesystem(self._directory)
-                self._begin_anew(half)
+            with self._health.guard("sync chunk files", harmless=frozenset()):
+                self._disk.sync_filesystem(self._directory)
+            self._health.require_writable()
+            self._begin_anew(half)
             with self._lock:
-                if self._active is None:
+                if self._active is None and not self._closed:
                     self._active = half
+
+    def _empty_half(self) -> _Half | None:
+        """One that takes new chunks; called under the lock, where the one in use has some."""
+        return next((half for half in self._halves if not half.written), None)
 
     def _begin_anew(self, half: _Half) -> None:
         """Forget what is in a half, durably, before anything is written over it."""
@@ -275,10 +345,15 @@ class ChunkJournal:
                 opened.callback(os.close, descriptor)
                 size_bytes = os.fstat(descriptor).st_size
                 content = memoryview(bytearray(size_bytes))
-                self._disk.pread_into(descriptor, content, 0)
+                try:
+                    self._disk.pread_into(descriptor, content, 0)
+                except OSError as error:
+                    self.unreadable = True
+                    self._health.fail(f"read the journal: {error.strerror}")
+                    return []
                 lap = decode_header(content)
                 records = [] if lap is None else list(records_of(content, lap))
-                half = _Half(descriptor, size_bytes, lap or 0)
+                half = _Half(descriptor, size_bytes, lap_of_records(content) if lap is None else lap)
                 # A header that does not say its lap is written anew as well.
                 half.written = len(records) if lap is not None else 1
                 half.digests = {record.digest for record in records}
@@ -317,9 +392,13 @@ class ChunkJournal:
                     self._disk.pwrite(descriptor, encode_header(lap), 0)
                     self._disk.fdatasync(descriptor)
                 made.append(_Half(descriptor, size_bytes, lap))
-            with self._health.guard("make the journal", harmless=frozenset()):
-                self._disk.fsync_directory(self._path)
-                self._disk.fsync_directory(self._volume)
+            inside = self._disk.open_directory(self._path)
+            try:
+                with self._health.guard("make the journal", harmless=frozenset()):
+                    self._disk.fsync_directory(inside)
+                    self._disk.fsync_directory(directory)
+            finally:
+                os.close(inside)
             undo.pop_all()
         log.info("the volume has a journal of twice %d MiB now", size_bytes // MIB)
         with self._lock:

@@ -76,16 +76,33 @@ def encode_record(lap: int, digest: bytes, generation: int, data: bytes) -> byte
 def records_of(data: memoryview, lap: int) -> Iterator[Record]:
     """The chunks in a whole half, `data` from its first byte on, oldest first."""
     at = RECORDS_OFFSET
-    while at + RECORD_HEAD_BYTES <= len(data):
-        crc, length, found_lap, generation, digest = _RECORD.unpack_from(data, at)
-        end = at + RECORD_HEAD_BYTES + length
-        if found_lap != lap or length > BLOCK_BYTES or end > len(data):
+    while (found := _record_at(data, at)) is not None:
+        found_lap, record = found
+        if found_lap != lap:
             return
-        if crc32c(data[at + _CRC.size : end]) != crc:
-            return
-        content = bytes(data[at + RECORD_HEAD_BYTES : end])
-        # Checked again: what the journal gives back becomes a chunk file, and that one names itself by its digest.
-        if blake3(content).digest() != digest:
-            return
-        yield Record(digest, generation, content)
-        at = end
+        yield record
+        at += RECORD_HEAD_BYTES + len(record.data)
+
+
+def lap_of_records(data: memoryview) -> int:
+    """The latest lap that wrote records into a half whose header is bad; 0 where none did.
+
+    The first record tells: each lap begins there, so what stands behind it is never of a later one.
+    """
+    found = _record_at(data, RECORDS_OFFSET)
+    return 0 if found is None else found[0]
+
+
+def _record_at(data: memoryview, at: int) -> tuple[int, Record] | None:
+    """A whole record and its lap, or None where there is none."""
+    if at + RECORD_HEAD_BYTES > len(data):
+        return None
+    crc, length, lap, generation, digest = _RECORD.unpack_from(data, at)
+    end = at + RECORD_HEAD_BYTES + length
+    if length > BLOCK_BYTES or end > len(data) or crc32c(data[at + _CRC.size : end]) != crc:
+        return None
+    content = bytes(data[at + RECORD_HEAD_BYTES : end])
+    # Checked again: what the journal gives back becomes a chunk file, and that one names itself by its digest.
+    if blake3(content).digest() != digest:
+        return None
+    return lap, Record(digest, generation, content)

@@ -23,6 +23,7 @@ from dfs_node.volume import Volume
 from dfs_runtime.clock import Clock
 from dfs_runtime.files import write_atomically
 from dfs_runtime.workers import SelfPaced
+from dfs_wire.errors import DfsError
 from dfs_wire.messages import FindingKind, VolumeState
 
 FILE = "scrub"
@@ -151,7 +152,11 @@ class Scrubber:
             return min(wait, LOOK_SECONDS)
         if self._users_come_first():
             return YIELD_LOOK_SECONDS
-        following = self._next()
+        try:
+            following = self._next()
+        except DfsError as error:
+            log.warning("the scrub waits: %s", error)
+            return LOOK_SECONDS
         if following is None:
             self._end_pass(now_ms)
             return YIELD_LOOK_SECONDS
@@ -188,8 +193,8 @@ class Scrubber:
             prefix = max(self._listed + 1, after[0] if after else 0)
             if prefix > 255:
                 return None
-            self._listed = prefix
             self._waiting = sorted((each for each in self._volume.names(prefix) if each[0] > after), reverse=True)
+            self._listed = prefix
         return self._waiting.pop()
 
     def _read(self, digest: bytes, size: int) -> None:

@@ -55,6 +55,8 @@ def verify_directory(path: Path) -> VolumeReport:
 
 def _clear(volume: DiskVolume) -> None:
     try:
+        if volume.journal.unreadable:
+            volume.journal.discard()
         volume.health.clear()
     except OSError as error:
         raise VolumeFailedError(f"the disk still fails ({error.strerror}); replace it") from error

@@ -159,11 +159,19 @@ class Volume(Protocol):
         ...
 
     def inventory(self, prefix: int) -> Iterator[InventoryItem]:
-        """All chunks whose digest's first byte is `prefix` (0 to 255), in no order."""
+        """All chunks whose digest's first byte is `prefix` (0 to 255), in no order.
+
+        Raises:
+            VolumeFailedError: they cannot be listed.
+            BusyError: the process is out of descriptors or memory.
+        """
         ...
 
     def names(self, prefix: int) -> list[tuple[bytes, int]]:
         """The digests of all chunks whose first byte is `prefix`, and about how many bytes each takes; nothing is
         opened.
+
+        Raises:
+            VolumeFailedError, BusyError: as for `inventory`.
         """
         ...

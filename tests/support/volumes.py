@@ -152,13 +152,13 @@ class WrappedDisk:
     def rename(self, source: AnyPath, target: AnyPath) -> None:
         self._call("rename").rename(source, target)
 
-    def fsync_directory(self, path: AnyPath) -> None:
-        self._call("fsync_directory").fsync_directory(path)
+    def fsync_directory(self, directory: int) -> None:
+        self._call("fsync_directory").fsync_directory(directory)
 
     def unlink(self, path: AnyPath) -> None:
         self._call("unlink").unlink(path)
 
-    def open_directory(self, path: Path) -> int:
+    def open_directory(self, path: AnyPath) -> int:
         return self._call("open_directory").open_directory(path)
 
     def sync_filesystem(self, place: Path | int) -> None:
@@ -251,9 +251,9 @@ class VolatileDisk(WrappedDisk):
         super().rename(source, target)
         self._names.setdefault(target.parent, []).append((target, before))
 
-    def fsync_directory(self, path: AnyPath) -> None:
-        super().fsync_directory(path)
-        self._names.pop(Path(path), None)
+    def fsync_directory(self, directory: int) -> None:
+        super().fsync_directory(directory)
+        self._names.pop(Path(f"/proc/self/fd/{directory}").readlink(), None)
 
     def sync_filesystem(self, place: Path | int) -> None:
         super().sync_filesystem(place)

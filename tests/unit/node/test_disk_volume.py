@@ -17,7 +17,7 @@ from tests.support.volumes import (
     store,
 )
 
-from dfs_node.disk import AnyPath, SystemDisk
+from dfs_node.disk import SystemDisk, kinds_of
 from dfs_node.disk_volume import DiskVolume
 from dfs_node.space_rules import upload_floor
 from dfs_node.volume_directory import chunk_path, hold_volume
@@ -222,7 +222,7 @@ def test_full_disk_at_every_call_of_a_put(tmp_path: Path) -> None:
             assert files_of(root) == []
             store(volume, DATA)
         except VolumeFailedError:
-            assert disk.fired in ("space", "fsync_directory")
+            assert disk.fired in ("space", "open_directory", "fsync_directory")
         else:
             if disk.fired is None:
                 break
@@ -299,10 +299,10 @@ def test_a_second_put_waits_for_the_first_ones_directory(tmp_path: Path) -> None
     at_fsync, let_go = threading.Event(), threading.Event()
 
     class HangingDisk(WrappedDisk):
-        def fsync_directory(self, path: AnyPath) -> None:
+        def fsync_directory(self, directory: int) -> None:
             at_fsync.set()
             assert let_go.wait(10)
-            super().fsync_directory(path)
+            super().fsync_directory(directory)
 
     volume = DiskVolume(tmp_path, HangingDisk())
     ended: list[str] = []
@@ -367,3 +367,85 @@ def test_a_directory_under_a_chunks_name_is_set_aside(tmp_path: Path, size: int)
     assert volume.verify(digest).kind is FindingKind.GOOD
     assert volume.usage().state is VolumeState.OK
     assert DiskVolume(tmp_path).verify(digest).kind is FindingKind.GOOD
+
+
+def test_a_delete_is_confirmed_only_when_it_is_durable(tmp_path: Path) -> None:
+    """The file lost its name, and the sync of the directory failed, even for want of room: ordered again, the delete
+    must not be confirmed because nothing is there; after a power loss it could be back.
+    """
+    for number, code in enumerate((errno.EIO, errno.ENOSPC)):
+        disk = FaultyDisk()
+        root = tmp_path / str(number)
+        root.mkdir()
+        volume = DiskVolume(root, disk)
+        store(volume, DATA, generation=3)
+        disk.arm(1, code, only="fsync_directory")
+        for _ in range(2):
+            with pytest.raises(VolumeFailedError):
+                volume.delete(DIGEST, 3)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_out_of_descriptors_at_a_directory(tmp_path: Path, code: int) -> None:
+    """Whoever used them up, the disk is well: the put or the delete is refused, and leaves everything as it was."""
+    disk = FaultyDisk()
+    volume = DiskVolume(tmp_path, disk)
+    for data in (chunk_of(3_000)[0], DATA, LONG):
+        disk.arm(1, code, only="open_directory")
+        with pytest.raises(BusyError):
+            store(volume, data)
+        assert files_of(tmp_path) == []
+    store(volume, DATA, generation=3)
+    disk.arm(1, code, only="open_directory")
+    with pytest.raises(BusyError):
+        volume.delete(DIGEST, 3)
+    assert volume.verify(DIGEST).kind is FindingKind.GOOD
+    assert volume.usage().state is VolumeState.OK
+
+
+@pytest.mark.parametrize("listing", ["names", "inventory"])
+def test_a_directory_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing: str) -> None:
+    """Out of descriptors it is tried again; an I/O error fails the volume: nobody would miss what is in there."""
+    volume = DiskVolume(tmp_path)
+    store(volume, DATA)
+    codes = [errno.EMFILE, errno.EIO]
+    scan = os.scandir
+
+    def failing(path: object) -> object:
+        if codes:
+            code = codes.pop(0)
+            raise OSError(code, os.strerror(code))
+        return scan(path)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("os.scandir", failing)
+    for error, state in ((BusyError, VolumeState.OK), (VolumeFailedError, VolumeState.FAILED)):
+        with pytest.raises(error):
+            list(getattr(volume, listing)(DIGEST[0]))
+        assert volume.usage().state is state
+    assert len(list(getattr(volume, listing)(DIGEST[0]))) == 1
+
+
+def test_a_header_is_verified_from_the_disk(tmp_path: Path) -> None:
+    """A page that the disk has lost may still be right in memory: nothing is read before that is dropped."""
+    disk = WrappedDisk()
+    volume = DiskVolume(tmp_path, disk)
+    store(volume, DATA)
+    disk.calls.clear()
+    volume.verify(DIGEST)
+    assert disk.calls[:3] == ["open", "forget_cached", "pread_into"]
+    disk.calls.clear()
+    store(volume, DATA)
+    assert disk.calls.index("forget_cached") < disk.calls.index("pread_into")
+
+
+def test_kinds_of_file_systems_on_a_device() -> None:
+    """Lines as the kernel writes them: optional fields, mount points of any bytes, and what is none."""
+    mounts = (
+        b"36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 shared:2 - ext4 /dev/root rw,errors=continue\n"
+        b"37 35 98:0 / /M\xfcll\\040- rw - btrfs /dev/root rw\n"
+        b"38 35 98:1 / /other rw - xfs /dev/other rw\n"
+        b"98:0\n"
+    )
+    assert kinds_of(mounts, "98:0") == {"ext4", "btrfs"}
+    assert kinds_of(mounts, "98:1") == {"xfs"}
+    assert kinds_of(mounts, "8:1") == set()

@@ -144,7 +144,7 @@ class TestPuts:
             writer.write(memoryview(data))
             del disk.calls[:]
             writer.commit()
-        assert disk.calls == ["open", "create", "pwrite", "fdatasync", "rename", "fsync_directory"]
+        assert disk.calls == ["open", "open_directory", "create", "pwrite", "fdatasync", "rename", "fsync_directory"]
         assert journal_records(tmp_path / "v") == []
 
     def test_one_sync_for_all_that_wait(self, template: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from dfs_node.scrub_rules import CHUNK_COST_BYTES, ScrubRules, ScrubState, is_du
 from dfs_node.volume import Volume
 from dfs_node.volume_directory import chunk_path
 from dfs_runtime.clock import ManualClock
+from dfs_wire.errors import BusyError, VolumeFailedError
 from dfs_wire.limits import MIB
 from dfs_wire.messages import Finding, FindingKind
 
@@ -203,3 +204,21 @@ def test_when_the_next_pass_begins() -> None:
     assert not is_due(ended, rules, 1_009_999)
     assert is_due(ended, rules, 1_010_000)
     assert is_due(ended, rules, 900_000)
+
+
+def test_a_directory_that_cannot_be_listed_is_not_passed_over() -> None:
+    """Out of descriptors, say: the pass waits there, and leaves out nothing."""
+    volume, clock = Counting(), ManualClock()
+    digests = sorted(store(volume, chunk_of(5_000, seed)[0]).digest for seed in range(40))
+    names, refusals = volume.names, [BusyError("out of descriptors"), VolumeFailedError("an I/O error")]
+
+    def sometimes(prefix: int) -> list[tuple[bytes, int]]:
+        if refusals and prefix == digests[7][0]:
+            raise refusals.pop()
+        return names(prefix)
+
+    volume.names = sometimes  # type: ignore[method-assign]
+    scrubber, _ = scrubber_of(volume, clock)
+    run_pass(scrubber, clock)
+    assert refusals == []
+    assert volume.verified == digests

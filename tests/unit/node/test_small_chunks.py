@@ -42,7 +42,7 @@ def test_the_order_of_a_small_put(tmp_path: Path) -> None:
         assert files_of(tmp_path) == []
         del disk.calls[:]
         writer.commit()
-    assert disk.calls == ["open", "create", "pwrite", "fdatasync", "rename", "fsync_directory"]
+    assert disk.calls == ["open", "open_directory", "create", "pwrite", "fdatasync", "rename", "fsync_directory"]
 
 
 def test_wrong_bytes_never_reach_the_disk(tmp_path: Path) -> None:
