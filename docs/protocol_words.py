@@ -271,6 +271,7 @@ FIELDS: dict[str, str] = {
     "NodeSpace.free_bytes": "free for uploads",
     "Finding.made": "`repacked`: the digest of the chunk that was made",
     "Finding.made_size": "its length",
+    "Finding.ordered": "`repacked`: the generation of the order; an answer to another one than the last is passed over",
     "Order.slices": "`repack`: what is still needed, in order",
     "Slice.offset": "where it begins in the chunk",
     "Slice.length": "bytes",

@@ -11,13 +11,15 @@ import msgspec
 from blake3 import blake3
 
 from dfs_wire.errors import BadTicketError
-from dfs_wire.limits import AHEAD_CHUNK_BYTES_MAX, DIGEST_BYTES
+from dfs_wire.limits import AHEAD_CHUNK_BYTES_MAX, DIGEST_BYTES, RECEIPT_SECONDS
 from dfs_wire.messages import HeartbeatReply, ReadTicket, Receipt, WriteTicket
 
 KEY_BYTES = 32
 NONCE_BYTES = 16
 #: How far the master's time may be ahead of what a node carried on from it.
 AHEAD_SKEW_MS = 5_000
+#: The longest that a receipt can still count, by clocks that differ by no more than that.
+RECEIPT_MS_MAX = RECEIPT_SECONDS * 1_000 + 60_000
 _KEY_CONTEXT = "dfs 2026-11 node key v1"
 
 
@@ -148,11 +150,14 @@ def sign_receipt(key: bytes, cluster_id: str, receipt: Receipt) -> Receipt:
 def check_receipt(key: bytes, cluster_id: str, receipt: Receipt, now_ms: int | None) -> None:
     """Did that node sign this receipt? With `now_ms` None, expiry is not judged (renewal).
 
+    One that would count for longer than any that is signed now was signed when the master's clock was ahead: the chunk
+    may be collected, and that forgotten, before it ends.
+
     Raises:
-        BadTicketError: it did not, or the receipt has expired (details: `digests`).
+        BadTicketError: it did not, or the receipt has expired or is of the future (details: `digests`).
     """
     _require(_receipt_mac(key, cluster_id, receipt), receipt.mac, "the receipt")
-    if now_ms is not None and now_ms >= receipt.expires_at_ms:
+    if now_ms is not None and not now_ms < receipt.expires_at_ms <= now_ms + RECEIPT_MS_MAX:
         raise BadTicketError(
             "the receipt has expired; let the node renew it, or upload again", digests=[receipt.digest]
         )

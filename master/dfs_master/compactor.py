@@ -98,6 +98,8 @@ class Compactor:
             pack = self._packs.get(finding.digest)
             if pack is None or node_id not in pack.asked or node_id in pack.done:
                 return
+            if finding.ordered != pack.generation:
+                return  # it answers an order that was given up: other slices may be needed by now
             pack.done.add(node_id)
             size = sum(each.length for each in pack.slices)
             agrees = finding.made_size == size and pack.made in (b"", finding.made)

@@ -90,8 +90,10 @@ class KnownNode:
 
     @property
     def receipts_count(self) -> bool:
-        """Whether a new receipt of this node is believed."""
-        return self.registration > 0 and self.volume_state is not VolumeState.FAILED
+        """Whether a receipt of this node is believed: of one that is silent for a moment it is, it may have signed it
+        just now; of one that is dead or was replaced, the chunk is as lost as its other copies.
+        """
+        return self.registration > 0 and self.state != DEAD and self.volume_state is not VolumeState.FAILED
 
     @property
     def reachable(self) -> bool:

@@ -39,6 +39,7 @@ class NodeRegistry:
         self._stepped_at: float | None = None
         self._waiting: list[Callable[[], bool]] = []
         self._twins = Twins()
+        self._forgotten: set[int] = set()
 
     @property
     def nodes(self) -> Mapping[int, KnownNode]:
@@ -131,8 +132,13 @@ class NodeRegistry:
     def forget(self, node_id: int) -> None:
         """A node is no longer one of this cluster's."""
         with self._lock:
+            self._forgotten.add(node_id)
             self._nodes = MappingProxyType({each: node for each, node in self._nodes.items() if each != node_id})
             self._orders.pop(node_id, None)
+
+    def was_forgotten(self, node_id: int) -> bool:
+        """Whether this master forgot the node: a process that still runs as it knows more than strangers do."""
+        return node_id in self._forgotten
 
     def step(self) -> list[StateChange]:
         """Let time pass; call it every `STEP_SECONDS`."""

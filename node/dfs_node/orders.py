@@ -67,8 +67,15 @@ class OrderWork:
             made = repack(self._volume, order)
         except DfsError as error:
             log.warning("pack %s could not be written anew: %s", order.digest.hex(), error)
-            return Finding(order.digest, 0, FindingKind.REPACKED, f"{error.code}: {error}")
-        return Finding(order.digest, made.generation, FindingKind.REPACKED, made=made.digest, made_size=made.size)
+            return Finding(order.digest, 0, FindingKind.REPACKED, f"{error.code}: {error}", ordered=order.generation)
+        return Finding(
+            order.digest,
+            made.generation,
+            FindingKind.REPACKED,
+            made=made.digest,
+            made_size=made.size,
+            ordered=order.generation,
+        )
 
     def _deleted(self, order: Order) -> Finding:
         """Remove a file; the finding says that nothing of this generation or older is here any more.

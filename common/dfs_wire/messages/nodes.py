@@ -72,9 +72,10 @@ class Finding(Item, frozen=True):
     generation: int
     kind: FindingKind
     detail: str = ""
-    #: REPACKED: digest and size of the chunk that was made.
+    #: REPACKED: digest and size of the chunk that was made, and the generation of the order for it.
     made: bytes = b""
     made_size: int = 0
+    ordered: int = 0
 
 
 class Heartbeat(Header, frozen=True, kw_only=True):

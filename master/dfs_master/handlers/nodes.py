@@ -46,6 +46,9 @@ class NodeHandlers:
         for address in (request.address, request.public_address):
             parse_address(address)  # others will dial it, and read it in lists
         cluster = self._cluster
+        if cluster.registry.was_forgotten(request.node_id):
+            # What it has seen it has from us: it must not look like one that comes from a newer database.
+            raise NotFoundError(f"node {request.node_id} was removed; to come back it needs an empty volume")
         self._hear_point(request, request.name)
         if first and cluster.safe_mode.held:
             # Its id might be one that the newer database gave to another node.

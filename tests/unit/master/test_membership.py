@@ -142,7 +142,7 @@ def test_a_master_that_just_started() -> None:
         ({"heard": False}, False, False, True, True, True),
         ({"state": SUSPECT}, False, False, False, True, True),
         ({"state": DRAINING}, False, False, True, True, True),
-        ({"state": DEAD}, False, False, False, True, False),
+        ({"state": DEAD}, False, False, False, False, False),
         ({"registration": 0}, True, True, True, False, True),
     ],
 )

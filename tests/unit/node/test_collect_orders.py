@@ -51,7 +51,8 @@ def test_a_pack_is_written_anew(volume: DiskVolume) -> None:
     order = Order(OrderKind.REPACK, PACK_DIGEST, 9, len(PACK), slices=slices)
     wanted = b"".join(PACK[each.offset : each.offset + each.length] for each in slices)
     finding = carry_out(volume, order)
-    assert finding == Finding(PACK_DIGEST, 9, FindingKind.REPACKED, made=blake3(wanted).digest(), made_size=len(wanted))
+    made = blake3(wanted).digest()
+    assert finding == Finding(PACK_DIGEST, 9, FindingKind.REPACKED, made=made, made_size=len(wanted), ordered=9)
     assert volume.verify(finding.made) == Finding(finding.made, 9, FindingKind.GOOD)
     assert volume.verify(PACK_DIGEST).kind is FindingKind.GOOD
 
@@ -62,7 +63,7 @@ def test_a_pack_is_written_anew(volume: DiskVolume) -> None:
 def test_an_order_that_makes_no_sense_is_refused(volume: DiskVolume, slices: list[Slice]) -> None:
     """Nothing is written."""
     finding = carry_out(volume, Order(OrderKind.REPACK, PACK_DIGEST, 9, len(PACK), slices=slices))
-    assert (finding.made, finding.made_size) == (b"", 0)
+    assert (finding.made, finding.made_size, finding.ordered) == (b"", 0, 9)
     assert finding.detail.startswith("usage")
     assert sum(1 for prefix in range(256) for _ in volume.inventory(prefix)) == 1
 

@@ -187,6 +187,15 @@ def test_expiry() -> None:
     check_receipt(receipt(), None)
 
 
+def test_a_receipt_of_the_future_does_not_count() -> None:
+    """It was signed while the master's clock was ahead; it can be renewed like one that has expired."""
+    check_receipt(receipt(), EXPIRES_MS - tickets.RECEIPT_MS_MAX)
+    with pytest.raises(BadTicketError) as caught:
+        check_receipt(receipt(), EXPIRES_MS - tickets.RECEIPT_MS_MAX - 1)
+    assert caught.value.details == {"digests": [DIGEST]}
+    check_receipt(receipt(), None)
+
+
 def test_what_is_altered_and_expired_is_altered() -> None:
     """Nobody learns from the answer whether a forged ticket would have been in time."""
     forged = msgspec.structs.replace(read_ticket(), mac=bytes(32))

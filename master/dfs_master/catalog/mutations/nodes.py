@@ -72,7 +72,7 @@ class RegisterNode(Mutation[NodeRow]):
     def _known(self, context: Context) -> NodeRow | None:
         """The node that registers again; None for a first join."""
         if self.node_id == 0:
-            return self._lost_join(context)
+            return None
         row = context.staging.node(self.node_id)
         if row is None and was_lost(self.node_id, context.staging.setting(LOST_IDS) or ""):
             context.add_event("node_recovered", self.name, {"node_id": self.node_id, "address": self.address})
@@ -81,21 +81,19 @@ class RegisterNode(Mutation[NodeRow]):
             raise NotFoundError(f"no node has the id {self.node_id}; this volume is another cluster's")
         return row
 
-    def _lost_join(self, context: Context) -> NodeRow | None:
-        """The row of a first join whose answer never arrived: same name, address and number, and no copy there yet.
+    def _is_lost_join(self, context: Context, other: NodeRow) -> bool:
+        """Whether that is the row of a first join whose answer never arrived: same address and number, and no copy.
 
-        The node never learnt its id, so it joins again; its name would be taken for ever otherwise.
+        The node never learnt its id, so it joins again; its name would be taken for ever otherwise. It gets an id of
+        its own all the same: under the old one it could be an empty volume in place of one that signed receipts.
         """
-        row = context.staging.node_named(self.name)
-        if row is None or (row.address, row.registration) != (self.address, self.registration):
-            return None
-        if context.content.node_holds_chunks(row.id):
-            return None
-        return row._replace(registration=self.registration - 1)
+        if (other.address, other.registration) != (self.address, self.registration):
+            return False
+        return not context.content.node_holds_chunks(other.id)
 
     def _join(self, context: Context) -> NodeRow:
         other = context.staging.node_named(self.name)
-        if other is not None and other.id != self.replaces:
+        if other is not None and other.id != self.replaces and not self._is_lost_join(context, other):
             raise ConflictError(
                 f"node {other.id} has the name {self.name}; give this one another name, or stop that one first",
                 passing=True,

@@ -79,11 +79,15 @@ def test_names_are_unique(store: Store) -> None:
 
 
 def test_a_join_whose_answer_was_lost_can_be_repeated(store: Store) -> None:
-    """Same name, address and number, and no copy there: the same id, not a name that is taken for ever."""
+    """Same name, address and number, and no copy there: the name is not taken for ever. The id is a new one, since an
+    empty volume must not stand for receipts that another one signed.
+    """
     first = store.do(register("lost"))
-    assert store.do(register("lost")).id == first.id
-    store.standings[first.id] = store.standings[1]
-    store.do(commit_files(file_commit("/f", "a"), nodes=(1, first.id)))
+    again = store.do(register("lost"))
+    assert (again.id != first.id, again.name) == (True, "lost")
+    assert store.one("SELECT name FROM nodes WHERE id = ?", first.id) == f"lost (replaced {first.id})"
+    store.standings[again.id] = store.standings[1]
+    store.do(commit_files(file_commit("/f", "a"), nodes=(1, again.id)))
     with pytest.raises(ConflictError):
         store.do(register("lost"))
 
