@@ -26,17 +26,23 @@ def entries_below(dfs: "Dfs", root: str) -> list[tuple[str, Entry]]:
     """Everything below a directory, parents first, each with its path relative to it; the directory itself not.
 
     Raises:
-        UsageError: the answer holds a path that could lead out of a local directory, such as one with `..`.
+        UsageError: the answer holds a path that could lead out of a local directory, such as one with `..` or `//`.
     """
     found = []
     for entry in dfs.walk(root):
-        if "/." in entry.path or not entry.path.isprintable():
+        if "/." in entry.path or "//" in entry.path or not entry.path.isprintable():
             # What is not suspicious cannot lead anywhere else, and the check costs as much as the entry.
-            split_path(entry.path)
+            _require_exact(entry.path)
         relative = relative_to(entry.path, root)
         if relative:
             found.append((relative, entry))
     return found
+
+
+def _require_exact(path: str) -> None:
+    """Refuse what no store says: what is left of `/a//b` below `/a` would be an absolute path of this machine."""
+    if ROOT + "/".join(split_path(path)) != path:
+        raise UsageError(f"the store answered with the path {path!r}, which has an empty name; see 'dfs fsck'")
 
 
 def entries_named(dfs: "Dfs", root: str, names: Sequence[str]) -> list[tuple[str, Entry]]:

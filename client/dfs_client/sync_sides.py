@@ -66,8 +66,8 @@ class LocalSide:
         return found
 
     def path(self, relative: str) -> Path:
-        """The local path of an item."""
-        return self.root / relative
+        """The local path of an item. Joined as text: to a `Path`, one that begins with `/` would be another root."""
+        return Path(join(str(self.root), relative))
 
     def item(self, relative: str) -> LocalItem:
         """What the walk found there."""

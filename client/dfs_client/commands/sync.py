@@ -39,19 +39,21 @@ REMOTE_PREFIX = "dfs:"
 def sync(session: Session, source: str, target: str, delete: bool, checksum: bool, dry_run: bool) -> None:
     """Make the directory TARGET like the directory SOURCE, transferring only what differs.
 
-    Exactly one of the two is remote and written dfs:PATH. What is inside SOURCE goes into TARGET itself, which is
-    made if need be. A file counts as equal when size and modification time are equal.
+    Exactly one of the two is remote and written dfs:PATH, the root as dfs:/. What is inside SOURCE goes into TARGET
+    itself, which is made if need be. A file counts as equal when size and modification time are equal.
 
     Symbolic links, sockets and devices are skipped with a warning, and never removed. When a part of SOURCE cannot
     be read, nothing is removed from TARGET.
     """
     upward = _is_upward(source, target)
     local_text, remote_text = (source, target) if upward else (target, source)
+    if not local_text:
+        raise UsageError("the local path is empty; write . for the current directory")
+    remote_path = session.remote(remote_text.removeprefix(REMOTE_PREFIX))
     if not upward and Path(local_text).exists() and not Path(local_text).is_dir():
         raise WrongKindError(f"{local_text} is a file; sync works on directories")
     if upward and Path(local_text).is_file():
         raise WrongKindError(f"{local_text} is a file; sync works on directories")
-    remote_path = session.remote(remote_text.removeprefix(REMOTE_PREFIX) or "/")
     local = LocalSide(Path(local_text), must_exist=upward)
     names = list(local.items()) if upward and not delete else None
     remote = RemoteSide(session.dfs, remote_path, must_exist=not upward, names=names)

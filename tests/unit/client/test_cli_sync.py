@@ -7,7 +7,9 @@ import pytest
 from tests.support.client_cli import Ran, dfs_client
 from tests.support.fake_dfs import FakeDfs
 
+from dfs_client.sync_sides import LocalSide
 from dfs_wire.errors import SourceChangedError
+from dfs_wire.messages import Entry, EntryKind
 
 TIME_NS = 1_600_000_000_123_456_000
 
@@ -155,6 +157,10 @@ def test_links_are_skipped_with_a_warning(here: Path) -> None:
         (["dfs:/file", "back"], 4),
         (["dfs:/", "src/one"], 4),
         (["src", "dfs:/file"], 4),
+        (["--delete", "src", "dfs:"], 2),
+        (["--delete", "dfs:", "src"], 2),
+        (["--delete", "dfs:/", ""], 2),
+        (["--delete", "", "dfs:/"], 2),
     ],
 )
 @pytest.mark.usefixtures("here")
@@ -179,3 +185,24 @@ def test_up_looks_only_at_its_own_names(here: Path, monkeypatch: pytest.MonkeyPa
     assert (walks, fake.contents["/backup/sub/of another"]) == ([], b"kept")
     gone = dfs_client(fake, "sync", "--delete", "src", "dfs:/backup", "--json")
     assert (_steps(gone), walks) == ([("delete", "sub/of another")], ["/backup"])
+
+
+@pytest.mark.parametrize("prefix", ["", "/tree"])
+def test_a_path_that_would_leave_the_target_is_refused(
+    here: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    """Below `/tree`, a master's `/tree//etc` leaves `/etc`; nothing is made there, nor in the target."""
+    fake = FakeDfs()
+    fake.put("/tree/file")
+    outside = here / "outside"
+    hostile = Entry(f"{prefix}/{outside}", EntryKind.DIRECTORY, 0, 1, 0o777, 0, b"")
+    monkeypatch.setattr(fake, "walk", lambda _path: iter([hostile]))
+    ran = dfs_client(fake, "sync", f"dfs:{prefix or '/'}", "back")
+    assert (ran.code, "has an empty name" in ran.err) == (2, True)
+    assert not outside.exists()
+    assert not (here / "back").exists()
+
+
+def test_a_local_path_stays_below_its_root(here: Path) -> None:
+    """Whatever is joined to it."""
+    assert str(LocalSide(here, must_exist=True).path("/etc")).startswith(f"{here}/")
