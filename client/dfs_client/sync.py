@@ -1,6 +1,6 @@
 """What `sync` has to do to make a target tree like a source tree. Pure: both trees come in as tables."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
 from dfs_wire.messages import EntryKind
@@ -51,20 +51,25 @@ def plan_sync(source: Tree, target: Tree, *, same: SameContent, delete: bool) ->
     """Compare two trees.
 
     A file and a directory of the same name are a conflict, unless `delete` allows to remove the target's.
-    What cannot be stored is neither copied nor touched nor deleted.
+    What cannot be stored is neither copied nor touched nor deleted, on either side; nor is anything below its name on
+    the other side, where a directory may have been.
     """
     plan = SyncPlan()
+    kept = {relative for relative, item in target.items() if item.kind is None}
+    kept_parents = {parent for relative in kept for parent in _parents(relative)}
     blocked: set[str] = set()
     replaced: set[str] = set()
     for relative in sorted(source, key=_parents_first):
         item = source[relative]
-        if item.kind is None:
+        if item.kind is None or _is_below(relative, blocked):
             continue
-        if _is_below(relative, blocked):
+        if _is_below(relative, kept):
+            # A link in its parent's place would lead out of the tree.
+            plan.conflicts.append((relative, "a parent of it is no directory in the target; remove that first"))
             continue
         found = None if _is_below(relative, replaced) else target.get(relative)
         if found is not None and found.kind is not item.kind:
-            reason = _conflict(item, found, delete=delete)
+            reason = _conflict(item, found, keeps=relative in kept_parents, delete=delete)
             if reason:
                 plan.conflicts.append((relative, reason))
                 blocked.add(relative)
@@ -74,7 +79,9 @@ def plan_sync(source: Tree, target: Tree, *, same: SameContent, delete: bool) ->
             found = None
         _compare(item, found, same, plan)
     if delete:
-        plan.delete = _surplus(source, target, replaced)
+        unstorable = {relative for relative, item in source.items() if item.kind is None}
+        stays = kept | kept_parents | source.keys()
+        plan.delete = _surplus(target, stays, done_with=replaced | blocked | unstorable)
     return plan
 
 
@@ -88,23 +95,25 @@ def _compare(item: SyncItem, found: SyncItem | None, same: SameContent, plan: Sy
         plan.copy.append(item.relative)
 
 
-def _conflict(item: SyncItem, found: SyncItem, *, delete: bool) -> str:
-    """Why an item cannot take the place of what was found there; empty where it can."""
+def _conflict(item: SyncItem, found: SyncItem, *, keeps: bool, delete: bool) -> str:
+    """Why an item cannot take the place of what was found there; empty where it can.
+
+    `keeps`: below it the target holds what is never removed.
+    """
     if found.kind is None:
         return "the target holds something there that is neither a file nor a directory; remove it first"
+    if keeps:
+        return "the target's directory holds something that is neither a file nor a directory; remove that first"
     if delete:
         return ""
     return f"the target holds a {found.kind} where the source has a {item.kind}; use --delete to replace it"
 
 
-def _surplus(source: Tree, target: Tree, replaced: set[str]) -> list[str]:
-    """The tops of what only the target has."""
+def _surplus(target: Tree, stays: Set[str], done_with: set[str]) -> list[str]:
+    """The tops of what only the target has. What is below the names in `done_with` is no matter of ours."""
     gone: set[str] = set()
-    kept_parents = {parent for relative, item in target.items() if item.kind is None for parent in _parents(relative)}
     for relative in sorted(target, key=_parents_first):
-        if relative in source or target[relative].kind is None or relative in kept_parents:
-            continue
-        if not _is_below(relative, gone) and not _is_below(relative, replaced):
+        if relative not in stays and not _is_below(relative, gone) and not _is_below(relative, done_with):
             gone.add(relative)
     return sorted(gone, key=_parents_first)
 

@@ -14,6 +14,7 @@ from dfs_client.session import Session
 from dfs_client.sync import SyncItem, SyncPlan, Tree, plan_sync, same_size_and_time
 from dfs_client.sync_sides import Down, LocalSide, RemoteSide, Result, Target, Up, local_digest
 from dfs_wire.errors import DfsError, UsageError, WrongKindError
+from dfs_wire.messages import EntryKind
 
 #: Marks the remote side.
 REMOTE_PREFIX = "dfs:"
@@ -139,8 +140,9 @@ def _carry_out(plan: SyncPlan, source: Tree, side: Target, batch: Batch, output:
         copied = _report("copy", side.copy(plan.copy, progress) if plan.copy else iter(()), batch)
     deleted = _report("delete", side.delete(plan.delete), batch)
     stirred = (relative.rpartition("/")[0] for relative in (*plan.replace, *plan.make, *plan.copy, *plan.delete))
-    changed = {*plan.make, *plan.touch, *stirred}
-    for relative, error in side.touch(sorted(changed & {*source}, key=lambda each: each.split("/"))):
+    directories = {relative for relative, item in source.items() if item.kind is EntryKind.DIRECTORY}
+    changed = {*plan.make, *plan.touch, *stirred} & directories
+    for relative, error in side.touch(sorted(changed, key=lambda each: each.split("/"))):
         if error is not None:
             batch.add_failed(relative, error, {"action": "touch", "path": relative})
     if not output.json:

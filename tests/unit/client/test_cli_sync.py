@@ -146,6 +146,31 @@ def test_links_are_skipped_with_a_warning(here: Path) -> None:
     assert (ran.code, ran.err) == (0, "dfs-client: warning: skipped 1 symbolic link\n")
 
 
+def test_a_directory_that_became_a_link_keeps_what_is_stored_below_it(here: Path) -> None:
+    """Also with --delete; the rest is carried out, and the directory itself is not touched."""
+    fake = FakeDfs()
+    fake.put("/backup/sub/empty/a", b"a")
+    fake.put("/backup/one", b"1", (here / "src/one").stat().st_mtime_ns)
+    (here / "src/sub/empty").rmdir()
+    (here / "src/sub/empty").symlink_to(here)
+    (here / "src/one").unlink()
+    assert dfs_client(fake, "sync", "--delete", "src", "dfs:/backup").code == 0
+    assert fake.contents == {"/backup/sub/empty/a": b"a", "/backup/sub/two": b"22"}
+
+
+def test_links_and_pipes_below_a_local_directory_keep_it_from_being_replaced(here: Path) -> None:
+    """They are never removed, so the file that wants its name is a listed failure."""
+    fake = FakeDfs()
+    fake.put("/tree/x", b"file")
+    (here / "old/x").mkdir(parents=True)
+    (here / "old/x/keep").write_bytes(b"k")
+    (here / "old/x/link").symlink_to("nowhere")
+    os.mkfifo(here / "old/x/pipe")
+    ran = dfs_client(fake, "sync", "--delete", "dfs:/tree", "old")
+    assert (ran.code, "x: the target's directory holds something" in ran.err) == (1, True)
+    assert sorted(path.name for path in (here / "old/x").iterdir()) == ["keep", "link", "pipe"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

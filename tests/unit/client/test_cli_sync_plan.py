@@ -89,6 +89,28 @@ def test_a_file_over_something_special_is_a_conflict() -> None:
     assert [relative for relative, _ in plan.conflicts] == ["f"]
 
 
+def test_what_stood_where_the_source_has_a_link_now_stays() -> None:
+    """What the link means is not looked at, so nothing is known to be gone."""
+    source = tree(directory("photos"), other("photos/2020"))
+    target = tree(directory("photos"), directory("photos/2020"), file("photos/2020/a"), file("photos/old"))
+    assert plan_sync(source, target, same=same_size_and_time, delete=True).delete == ["photos/old"]
+
+
+def test_a_directory_that_holds_something_special_is_not_replaced() -> None:
+    """Nor is anything removed from it."""
+    source = tree(file("d"), file("e"))
+    target = tree(directory("d"), directory("d/deep"), other("d/deep/pipe"), file("d/keep"), directory("e"))
+    plan = plan_sync(source, target, same=same_size_and_time, delete=True)
+    assert [relative for relative, _ in plan.conflicts] == ["d"]
+    assert (plan.replace, plan.copy, plan.delete) == (["e"], ["e"], [])
+
+
+def test_nothing_is_copied_through_a_link_of_the_target() -> None:
+    """Also where the source does not name the directory itself, as no honest one does."""
+    plan = plan_sync(tree(file("out/f")), tree(other("out")), same=same_size_and_time, delete=False)
+    assert ([relative for relative, _ in plan.conflicts], plan.copy) == (["out/f"], [])
+
+
 def test_a_file_over_a_directory_needs_delete() -> None:
     """And the other way round; below a conflict nothing is tried."""
     source = tree(directory("a"), file("a/x"), file("b"))
