@@ -1,6 +1,6 @@
 """What `sync` has to do to make a target tree like a source tree. Pure: both trees come in as tables."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from dfs_wire.messages import EntryKind
@@ -29,7 +29,7 @@ SameContent = Callable[[SyncItem, SyncItem], bool]
 
 @dataclass(slots=True)
 class SyncPlan:
-    """Relative paths, in the order of the work: replace, make, copy, delete, then set what directories keep.
+    """Relative paths of the steps; `sync_run` has their order. `touch` sets what directories keep.
 
     `replace` and `delete` name the top of what goes; what is below goes with it.
     """
@@ -40,6 +40,19 @@ class SyncPlan:
     delete: list[str] = field(default_factory=list)
     touch: list[str] = field(default_factory=list)
     conflicts: list[tuple[str, str]] = field(default_factory=list)
+
+    def successors(self) -> dict[str, str]:
+        """What is made and copied at and below the names in `replace`, each with that name."""
+        return tops_of((*self.make, *self.copy), self.replace)
+
+
+def tops_of(relatives: Iterable[str], tops: Collection[str]) -> dict[str, str]:
+    """Those that lie at or below one of the tops, each with its top."""
+    known = set(tops)
+    if not known:
+        return {}
+    found = ((each, next((name for name in (*_parents(each), each) if name in known), None)) for each in relatives)
+    return {relative: top for relative, top in found if top is not None}
 
 
 def same_size_and_time(source: SyncItem, target: SyncItem) -> bool:

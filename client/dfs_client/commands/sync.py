@@ -1,6 +1,5 @@
 """`dfs-client sync`: make one tree like another."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,9 +11,10 @@ from dfs_client.output import Output
 from dfs_client.progress import progress_bar
 from dfs_client.session import Session
 from dfs_client.sync import SyncItem, SyncPlan, Tree, plan_sync, same_size_and_time
-from dfs_client.sync_sides import Down, LocalSide, RemoteSide, Result, Target, Up, local_digest
-from dfs_wire.errors import DfsError, UsageError, WrongKindError
-from dfs_wire.messages import EntryKind
+from dfs_client.sync_run import NOTHING_REMOVED, SyncRun
+from dfs_client.sync_sides import LocalSide, RemoteSide, local_digest
+from dfs_client.sync_targets import Down, Target, Up
+from dfs_wire.errors import ConflictError, DfsError, UsageError, WrongKindError
 
 #: Marks the remote side.
 REMOTE_PREFIX = "dfs:"
@@ -43,8 +43,8 @@ def sync(session: Session, source: str, target: str, delete: bool, checksum: boo
     Exactly one of the two is remote and written dfs:PATH, the root as dfs:/. What is inside SOURCE goes into TARGET
     itself, which is made if need be. A file counts as equal when size and modification time are equal.
 
-    Symbolic links, sockets and devices are skipped with a warning, and never removed. When a part of SOURCE cannot
-    be read, nothing is removed from TARGET.
+    Symbolic links, pipes, sockets and devices are skipped with a warning, and never removed. Removals come last:
+    where anything failed, or SOURCE is empty, nothing is removed from TARGET.
     """
     upward = _is_upward(source, target)
     local_text, remote_text = (source, target) if upward else (target, source)
@@ -63,13 +63,18 @@ def sync(session: Session, source: str, target: str, delete: bool, checksum: boo
     trees = (local.items(), remote.items()) if upward else (remote.items(), local.items())
     same = _SameContent(local, remote, batch) if checksum else same_size_and_time
     plan = plan_sync(*trees, same=same, delete=may_delete)
+    if plan.delete and not trees[0]:
+        raise ConflictError(
+            f"{source} is empty, as a disk that is not mounted is, and --delete would remove all that {target} holds; "
+            f"where you mean that, remove it yourself"
+        )
     for relative, reason in plan.conflicts:
         batch.add_failed(relative, WrongKindError(reason), {"path": relative})
     if dry_run:
-        _show(plan, session.output)
+        _show(plan, session.output, removes=not batch.failed)
     else:
         side: Target = Up(session.dfs, local, remote) if upward else Down(session.dfs, local, remote)
-        _carry_out(plan, trees[0], side, batch, session.output)
+        _carry_out(SyncRun(plan, *trees, side, batch), plan, trees[0], session.output)
     batch.finish()
 
 
@@ -112,50 +117,32 @@ def _report_walk(local: LocalSide, batch: Batch, output: Output, *, upward: bool
     return delete
 
 
-def _steps(plan: SyncPlan) -> list[tuple[str, list[str]]]:
-    return [
+def _show(plan: SyncPlan, output: Output, *, removes: bool) -> None:
+    """Say what would be done; without `removes`, nothing goes, and nothing comes in its place."""
+    left_out = set() if removes else {*plan.replace, *plan.delete, *plan.successors()}
+    steps = (
         ("replace", plan.replace),
         ("make", plan.make),
         ("copy", plan.copy),
         ("delete", plan.delete),
         ("touch", plan.touch),
-    ]
-
-
-def _show(plan: SyncPlan, output: Output) -> None:
-    for action, relatives in _steps(plan):
+    )
+    for action, relatives in steps:
         for relative in relatives:
+            if relative in left_out:
+                continue
             if output.json:
                 output.record({"action": action, "path": relative, "status": "planned"})
             else:
                 output.line(f"{action:<8} {visible(relative)}")
+    if left_out:
+        output.note(NOTHING_REMOVED)
 
 
-def _carry_out(plan: SyncPlan, source: Tree, side: Target, batch: Batch, output: Output) -> None:
-    """Do the steps in order; directories get their times last, when nothing changes in them any more."""
-    _report("replace", side.delete(plan.replace), batch)
-    _report("make", side.make(plan.make), batch)
+def _carry_out(run: SyncRun, plan: SyncPlan, source: Tree, output: Output) -> None:
     size = sum(source[relative].size for relative in plan.copy)
     with progress_bar(output, "syncing", files=len(plan.copy), bytes_total=size) as progress:
-        copied = _report("copy", side.copy(plan.copy, progress) if plan.copy else iter(()), batch)
-    deleted = _report("delete", side.delete(plan.delete), batch)
-    stirred = (relative.rpartition("/")[0] for relative in (*plan.replace, *plan.make, *plan.copy, *plan.delete))
-    directories = {relative for relative, item in source.items() if item.kind is EntryKind.DIRECTORY}
-    changed = {*plan.make, *plan.touch, *stirred} & directories
-    for relative, error in side.touch(sorted(changed, key=lambda each: each.split("/"))):
-        if error is not None:
-            batch.add_failed(relative, error, {"action": "touch", "path": relative})
+        run.carry_out(progress, output.note)
     if not output.json:
-        output.line(f"synced: {plural(copied, 'file')} copied, {deleted} deleted, {len(plan.make)} directories made")
-
-
-def _report(action: str, results: Iterator[Result], batch: Batch) -> int:
-    count = 0
-    for relative, error in results:
-        record: dict[str, object] = {"action": action, "path": relative}
-        if error is None:
-            batch.add_done({**record, "status": "done"})
-            count += 1
-        else:
-            batch.add_failed(relative, error, record)
-    return count
+        copied, made = plural(run.done["copy"], "file"), run.done["make"]
+        output.line(f"synced: {copied} copied, {run.done['delete']} deleted, {made} directories made")
