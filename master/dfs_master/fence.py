@@ -15,6 +15,10 @@ ACCEPTED_AT = "accepted_at"
 LOST_IDS = "lost_ids"
 LOST_FROM = "lost_from"
 
+#: What no master's metadata comes to: a generation has room for 2^23 epochs (`generations`). Who says that it has seen
+#: more is not to be believed, or one sentence of it would be the end of every number above.
+EPOCH_MAX = 1 << 22
+COMMIT_SEQ_MAX = 1 << 62
 #: How far accepting jumps above all that is known to have been seen: nodes that were not heard yet may have seen more.
 EPOCH_JUMP = 1 << 10
 COMMIT_SEQ_JUMP = 1 << 32
@@ -54,6 +58,11 @@ def is_ahead(seen: Point, *, begun: Point, commit_seq: int, first_contact: bool)
     if seen.epoch == begun.epoch:
         return first_contact or seen.commit_seq > commit_seq
     return seen.commit_seq > begun.commit_seq
+
+
+def can_be(seen: Point, own: Point) -> bool:
+    """Whether any master can have come so far. Pure. Where this one stands, others may stand as well."""
+    return seen.epoch <= max(EPOCH_MAX, own.epoch) and seen.commit_seq <= max(COMMIT_SEQ_MAX, own.commit_seq)
 
 
 def jumped(own: Point, seen: Point) -> Point:

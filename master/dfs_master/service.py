@@ -48,6 +48,8 @@ INLINE_ROWS_MAX = 256
 INLINE_LOOKUPS_MAX = 64
 
 Deferred = Callable[[Session, Any, bytes, Respond], None]
+#: A handler of small requests that may find one not so small: None, it is for a worker.
+AtOnce = Callable[[Session, Any, bytes], Answer[Any] | None]
 Submit = Callable[[Callable[[], None]], None]
 
 
@@ -92,8 +94,9 @@ class MasterService:
             m.OpenMany: batches.open_many,
             m.StatMany: batches.stat_many,
         }
-        #: What a small request gets instead, from what the I/O thread remembers. (A small `Stat` is recalled.)
-        self._at_once: dict[type[m.Header], Handler] = {m.Open: download.open_at_once}
+        #: What a small request gets instead, from what the I/O thread remembers, unless that finds that it is not so
+        #: small. (A small `Stat` is recalled.)
+        self._at_once: dict[type[m.Header], AtOnce] = {m.Open: download.open_at_once}
         self._deferred: dict[type[m.Header], Deferred] = {
             m.Plan: upload.plan,
             m.Commit: upload.commit,
@@ -134,7 +137,12 @@ class MasterService:
         self._fence.require_writable(kind)
         self._cluster.entries.hear()
         if (at_once := self._at_once.get(kind)) is not None and _is_small(request):
-            respond(at_once(session, request, body))
+            answer = at_once(session, request, body)
+            if answer is not None:
+                respond(answer)
+                return
+            worked = self._by_size[kind]
+            self._later(lambda: respond(worked(session, request, body)), respond)
         elif (inline := self._inline.get(kind)) is not None:
             respond(inline(session, request, body))
         elif (by_size := self._by_size.get(kind)) is not None:
@@ -205,8 +213,10 @@ def _is_small(request: m.Header) -> bool:
     if isinstance(request, m.TakeTickets):
         return _is_shallow(request.path)
     if isinstance(request, m.List):
-        return request.limit <= INLINE_ROWS_MAX and not request.recursive and _is_shallow(request.path)
-    # A range needs few extents; a whole file may have thousands.
+        # Who holds the copies of a file is asked for each of its extents.
+        small = request.limit <= INLINE_ROWS_MAX and not request.recursive and not request.copies
+        return small and _is_shallow(request.path)
+    # A range needs few extents, or its handler finds that there are many; a whole file may have thousands.
     if isinstance(request, m.Open):
         return 0 <= request.length <= INLINE_ROWS_MAX * MIB and _is_shallow(request.path)
     return False

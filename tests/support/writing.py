@@ -205,7 +205,10 @@ def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:
         "replicas": "SELECT hex(c.digest), node_id, generation, r.state, stored_at, verified_at"
         " FROM replicas r JOIN chunks c ON c.id = r.chunk_id",
         "requests": "SELECT id, at FROM requests",
-        "nodes": "SELECT name, state, volume_state, registration FROM nodes",
+        # The name of a replaced node says its id.
+        "nodes": "SELECT replace(name, id, '#'), state, volume_state, registration FROM nodes"
+        " WHERE name LIKE '%(replaced %' UNION ALL"
+        " SELECT name, state, volume_state, registration FROM nodes WHERE name NOT LIKE '%(replaced %'",
         "events": "SELECT at, kind, subject FROM events",
         "settings": "SELECT name, value FROM settings WHERE name NOT IN ('commit_seq', 'next_id')",
     }

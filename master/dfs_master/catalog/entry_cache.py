@@ -167,7 +167,12 @@ class EntryCache:
         return 0 if self._overtaken() else copies
 
     def _known_file(self, path: str) -> tuple[_Place, str, Found] | None:
-        """A file that is kept, in a directory whose path is known: two look-ups instead of a walk."""
+        """A file that is kept, in a directory whose path is known: two look-ups instead of a walk.
+
+        Only by its usual spelling: what is kept under another one would not be found when the file changes.
+        """
+        if not path.startswith("/"):
+            return None
         directory, _, name = path.rpartition("/")
         place = self._places.get(directory)
         if place is None:

@@ -198,9 +198,24 @@ class Reader:
                 return whole
         with self.snapshot():
             if not version_id:
-                version_id = self._current_version(path)
+                version_id = self.current_version(path)
             version = reader_chunks.readable_version(self._cursor, version_id)
             return reader_chunks.open_version(self._cursor, version, offset, length)
+
+    def open_short(self, version_id: int, offset: int, length: int, extents_max: int) -> OpenVersion | None:
+        """The same by id, where that is little work; None where it might not be: a legal version may have thousands of
+        extents of a byte each.
+
+        Raises:
+            VersionGoneError, UsageError: as for `open_version`.
+        """
+        if offset == 0 and length > 0:
+            whole = reader_chunks.open_whole(self._cursor, version_id, length, extents_max)
+            if whole is not None:
+                return whole
+        if reader_chunks.has_more_extents(self._cursor, version_id, extents_max):
+            return None
+        return self.open_version(version_id=version_id, offset=offset, length=length)
 
     def open_many(self, wanted: Sequence[tuple[str, int]]) -> reader_batches.OpenedBatch:
         """Versions by path or, where that is not 0, by id, with the good copies of all their chunks."""
@@ -350,7 +365,13 @@ class Reader:
         """Every named value, the master's own records among them."""
         return reader_cluster.settings(self._cursor)
 
-    def _current_version(self, path: str) -> int:
+    def current_version(self, path: str) -> int:
+        """The current version of the file at a path.
+
+        Raises:
+            NotFoundError: nothing is there.
+            WrongKindError: it is a directory.
+        """
         names = split_path(path)
         found = _existing(reader_tree.walk(self._cursor, names), names)
         if found.version_id is None:

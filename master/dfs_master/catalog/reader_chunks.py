@@ -34,7 +34,8 @@ EXTENTS = Statement(_extents().outerjoin(Replica, Replica.chunk_id == Chunk.id))
 EXTENTS_GOOD = Statement(
     _extents().outerjoin(Replica, (Replica.chunk_id == Chunk.id) & (Replica.state == ReplicaState.GOOD))
 )
-#: A version and, where it has no more bytes than asked for, all of its extents; else one row without any.
+#: A version and, where it has no more bytes than asked for, all of its extents; else one row without any. Ends after
+#: `most` rows, one for each replica; -1 never.
 OPENED = Statement(
     select(
         *(getattr(Version, field) for field in VersionRow._fields),
@@ -45,6 +46,10 @@ OPENED = Statement(
     .outerjoin(Replica, (Replica.chunk_id == Chunk.id) & (Replica.state == ReplicaState.GOOD))
     .where(Version.id == bindparam("id"))
     .order_by(Extent.ordinal, Replica.node_id)
+    .limit(bindparam("most"))
+)
+HAS_ORDINAL = Statement(
+    select(Extent.ordinal).where(Extent.version_id == bindparam("id"), Extent.ordinal == bindparam("ordinal"))
 )
 _VERSION_FIELDS = len(VersionRow._fields)
 CHUNKS = {
@@ -118,18 +123,24 @@ def _readable(version_id: int, version: VersionRow | None) -> VersionRow:
     return version
 
 
-def open_whole(cursor: DBAPICursor, version_id: int, size: int) -> OpenVersion | None:
-    """A version with all of its extents by one statement; None where it has more than `size` bytes.
+def open_whole(cursor: DBAPICursor, version_id: int, size: int, rows_max: int = -1) -> OpenVersion | None:
+    """A version with all of its extents by one statement; None where it has more than `size` bytes, or where that
+    takes more than `rows_max` rows.
 
     Raises:
         VersionGoneError: see `readable_version`.
     """
-    rows = OPENED.all(cursor, id=version_id, size=size)
+    rows = OPENED.all(cursor, id=version_id, size=size, most=rows_max + 1 if rows_max >= 0 else -1)
     version = _readable(version_id, new_version(rows[0][:_VERSION_FIELDS]) if rows else None)
-    if version.size > size:
+    if version.size > size or 0 <= rows_max < len(rows):
         return None
     extents = [row[_VERSION_FIELDS:] for row in rows if row[_VERSION_FIELDS] is not None]
     return OpenVersion(version, list(_group(extents, 0)))
+
+
+def has_more_extents(cursor: DBAPICursor, version_id: int, extents: int) -> bool:
+    """Whether a version has more than so many."""
+    return HAS_ORDINAL.one(cursor, id=version_id, ordinal=extents) is not None
 
 
 def open_version(cursor: DBAPICursor, version: VersionRow, offset: int, length: int) -> OpenVersion:

@@ -1,8 +1,7 @@
 """`Open` and readers' reports."""
 
-from msgspec.structs import replace
-
 from dfs_master.catalog.mutations.records import AddEvent
+from dfs_master.catalog.reader_chunks import OpenVersion
 from dfs_master.cluster import Cluster
 from dfs_master.handlers.replies import done_to
 from dfs_master.membership import KnownNode
@@ -15,6 +14,9 @@ from dfs_wire.limits import TICKET_SECONDS
 from dfs_wire.service import Session
 from dfs_wire.tickets import check_read_ticket, read_mac
 
+#: Extents whose replicas the I/O thread looks up for one request.
+INLINE_EXTENTS_MAX = 256
+
 
 class DownloadHandlers:
     """Safe to use from several threads."""
@@ -22,15 +24,21 @@ class DownloadHandlers:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def open_at_once(self, session: Session, request: m.Open, body: bytes) -> Answer[m.OpenReply]:
-        """The same for the I/O thread, which remembers which version a path names."""
-        version = 0 if request.version else self._cluster.entries.version_of(request.path)
-        return self.open(session, replace(request, version=version) if version else request, body)
+    def open_at_once(self, session: Session, request: m.Open, _body: bytes) -> Answer[m.OpenReply] | None:
+        """The same for the I/O thread, which remembers which version a path names; None where it may take long."""
+        reader = self._cluster.reader
+        version = request.version or self._cluster.entries.version_of(request.path)
+        version = version or reader.current_version(request.path)
+        opened = reader.open_short(version, request.offset, request.length, INLINE_EXTENTS_MAX)
+        return None if opened is None else self._answer(session, opened)
 
     def open(self, session: Session, request: m.Open, _body: bytes) -> Answer[m.OpenReply]:
         """Extents, replicas and read tickets of one version."""
+        reader = self._cluster.reader
+        return self._answer(session, reader.open_version(request.path, request.version, request.offset, request.length))
+
+    def _answer(self, session: Session, opened: OpenVersion) -> Answer[m.OpenReply]:
         cluster = self._cluster
-        opened = cluster.reader.open_version(request.path, request.version, request.offset, request.length)
         now_ms = cluster.clock.wall_ms()
         expires_at_ms = now_ms + TICKET_SECONDS * 1000
         extents = [

@@ -1,5 +1,6 @@
 """`Register` and `Heartbeat`: how nodes come, live, and are told what to do."""
 
+import logging
 from collections.abc import Callable
 
 import msgspec
@@ -8,7 +9,7 @@ from dfs_master.catalog.models import NodeIntent
 from dfs_master.catalog.mutations.nodes import NodeUpdate, RecordFindings, RegisterNode, SaveNodes
 from dfs_master.catalog.rows import NodeRow
 from dfs_master.cluster import Cluster
-from dfs_master.fence import Point
+from dfs_master.fence import Point, can_be
 from dfs_master.handlers.fencing import FenceHandlers
 from dfs_master.membership import KnownNode
 from dfs_master.twins import Verdict
@@ -22,6 +23,8 @@ from dfs_wire.limits import HEARTBEAT_SECONDS
 from dfs_wire.service import Session
 from dfs_wire.tickets import order_mac, rules_mac
 from dfs_wire.transport import parse_address
+
+log = logging.getLogger(__name__)
 
 #: What is kept of a process's random bytes.
 INSTANCE_BYTES_MAX = 64
@@ -49,8 +52,9 @@ class NodeHandlers:
         if cluster.registry.was_forgotten(request.node_id):
             # What it has seen it has from us: it must not look like one that comes from a newer database.
             raise NotFoundError(f"node {request.node_id} was removed; to come back it needs an empty volume")
-        self._hear_point(request, request.name)
-        if first and cluster.safe_mode.held:
+        if not first:
+            self._hear_point(request, request.name)
+        elif cluster.safe_mode.held:
             # Its id might be one that the newer database gave to another node.
             raise ReadOnlyError(cluster.safe_mode.held)
         instance = request.instance[:INSTANCE_BYTES_MAX]
@@ -89,10 +93,20 @@ class NodeHandlers:
         cluster.committer.submit(mutation, deliver)
 
     def _hear_point(self, told: m.Register | m.Heartbeat, name: str) -> None:
-        """What the node has seen of the metadata, before anything else is believed."""
-        known = self._cluster.registry.nodes.get(told.node_id)
-        first_contact = told.node_id != 0 and (known is None or not known.heard)
-        self._fence.heard(name, Point(told.highest_epoch, told.highest_commit_seq), first_contact=first_contact)
+        """What the node has seen of the metadata, before anything else is believed.
+
+        Raises:
+            NotAllowedError: nobody can have seen that.
+        """
+        cluster = self._cluster
+        known = cluster.registry.nodes.get(told.node_id)
+        seen = Point(told.highest_epoch, told.highest_commit_seq)
+        if not can_be(seen, Point(cluster.epoch, cluster.committer.commit_seq)):
+            log.error("node %s says that it has seen epoch %d, change %d; it is refused", name, *seen)
+            raise NotAllowedError(
+                f"no master has come to epoch {seen.epoch}, change {seen.commit_seq}; is this a node?"
+            )
+        self._fence.heard(name, seen, first_contact=known is None or not known.heard)
 
     def _refusal(self, error: DfsError) -> DfsError:
         """A node that an older database does not know may be right: it waits until an operator has decided."""

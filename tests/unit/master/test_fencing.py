@@ -9,10 +9,20 @@ from tests.support.masters import CLIENT_SESSION, Master, running_master
 
 from dfs_master.catalog.committer import take_epoch
 from dfs_master.catalog.engine import open_engine
-from dfs_master.fence import COMMIT_SEQ_JUMP, SERVED_READ_ONLY, Fence, Point, is_ahead, jumped, was_lost
+from dfs_master.fence import (
+    COMMIT_SEQ_JUMP,
+    COMMIT_SEQ_MAX,
+    EPOCH_MAX,
+    SERVED_READ_ONLY,
+    Fence,
+    Point,
+    is_ahead,
+    jumped,
+    was_lost,
+)
 from dfs_wire import messages as m
 from dfs_wire.codec import encode_list
-from dfs_wire.errors import NotFoundError, ReadOnlyError, UnavailableError
+from dfs_wire.errors import NotAllowedError, NotFoundError, ReadOnlyError, UnavailableError
 from dfs_wire.service import Session
 from dfs_wire.verbs import RULES, Server
 
@@ -93,6 +103,22 @@ def beat(master: Master, session: Session, seen: Point) -> m.HeartbeatReply:
     reply = master.ask(session, request).header
     assert isinstance(reply, m.HeartbeatReply)
     return reply
+
+
+def register(seen: Point, *, node_id: int = 0, registration: int = 1) -> m.Register:
+    """What a node that has seen so much asks for."""
+    return m.Register(
+        node_id=node_id,
+        registration=registration,
+        name="a-node",
+        address="127.0.0.1:1",
+        public_address="127.0.0.1:1",
+        capacity_bytes=1,
+        used_bytes=0,
+        free_bytes=1,
+        highest_epoch=seen.epoch,
+        highest_commit_seq=seen.commit_seq,
+    )
 
 
 def make_directory(master: Master, name: str) -> None:
@@ -206,3 +232,31 @@ def _rows(master: Master, sql: str) -> list[tuple[str]]:
     )
     with sqlite3.connect(path) as connection:
         return connection.execute(sql).fetchall()
+
+
+def test_what_nobody_can_have_seen_is_not_believed(master: Master) -> None:
+    """An epoch beyond all that tickets and rows have room for: accepting it would be the end of every number above."""
+    session, _ = master.join("node-1")
+    for point in (Point(EPOCH_MAX + 1, 1), Point(1, COMMIT_SEQ_MAX + 1)):
+        with pytest.raises(NotAllowedError):
+            beat(master, session, point)
+        with pytest.raises(NotAllowedError):
+            master.ask(session, register(point, node_id=session.node_id, registration=2))
+    assert not master.cluster.safe_mode.held
+    make_directory(master, "/after")
+
+
+def test_a_node_that_joins_has_seen_nothing(master: Master) -> None:
+    """A join token is no leave to make the cluster read-only."""
+    master.ask(Session("127.0.0.1:40100", role=m.Role.JOIN), register(Point(9, 5_000)))
+    assert not master.cluster.safe_mode.held
+
+
+def test_where_a_database_was_accepted_is_believed(master: Master) -> None:
+    """However far that is: honest nodes say what this very master told them."""
+    session, _ = master.join("node-1")
+    beat(master, session, Point(EPOCH_MAX, 1))
+    accepted = master.ask(ADMIN, m.AcceptDatabase()).header
+    assert accepted.epoch > EPOCH_MAX
+    beat(master, session, Point(accepted.epoch, accepted.commit_seq))
+    assert not master.cluster.safe_mode.held

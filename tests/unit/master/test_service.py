@@ -1,7 +1,8 @@
 """The master's verbs behind its real listener and without it: who may call them, where they run, what they answer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -356,6 +357,7 @@ def test_open_gives_read_tickets(master: Master) -> None:
         (m.Stat(path="/", chunks=True), True),
         (m.Stat(path="/a" * 65), True),
         (m.List(path="/", limit=256), False),
+        (m.List(path="/", limit=1, copies=True), True),
         (m.List(path="/"), True),
         (m.Open(path="/file", length=1024), False),
         (m.Open(path="/file"), True),
@@ -374,6 +376,26 @@ def test_only_bounded_work_runs_on_the_io_thread(master: Master, request_: m.Hea
     except NotFoundError:
         answers.append("not found")
     assert (len(queued), len(answers)) == ((1, 0) if on_worker else (0, 1))
+
+
+def test_a_short_range_of_many_extents_is_opened_on_a_worker(master: Master) -> None:
+    """A legal version may have an extent for each byte: to find that out is all that the I/O thread does."""
+    nodes = [master.join(name)[1].node_id for name in ("node-1", "node-2")]
+    master.upload("/small", CONTENT, nodes)
+    extents = [m.Extent(DIGEST, len(CONTENT), 0, 1)] * 300
+    whole = CONTENT[:1] * 300
+    commit = m.FileCommit("/many", m.EXPECT_ANY, 300, blake3(whole).digest(), 0, 0o644, extents)
+    master.ask(CLIENT_SESSION, m.Commit(request_id=b"m" * 16), encode_list(m.CommitBody([commit], [])))
+    queued: list[Callable[[], None]] = []
+    service = MasterService(master.cluster, queued.append, Healing(master.cluster))
+    answers: list[Any] = []
+    for path in ("/small", "/many"):
+        for length in (300, 301, 100_000):
+            service.serve(CLIENT_SESSION, m.Open(path=path, length=length), b"", answers.append)
+    assert (len(answers), len(queued)) == (3, 3)
+    for work in queued:
+        work()
+    assert [len(answer.items(list[m.OpenExtent])) for answer in answers] == [1, 1, 1, 300, 300, 300]
 
 
 def test_too_much_long_work_is_busy(master: Master) -> None:

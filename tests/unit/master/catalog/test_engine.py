@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -240,3 +241,35 @@ def test_connections_may_be_closed_by_another_thread(database: Path) -> None:
 def test_node_columns_read_in_the_order_of_the_row() -> None:
     """A select for a named tuple follows its fields."""
     assert tuple(column.name for column in columns(Node, NodeRow).selected_columns) == NodeRow._fields
+
+
+def test_a_reader_that_stays_makes_no_writer_wait(
+    database: Path, raw: DBAPIConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that is too long cannot be emptied while somebody reads one moment: that is tried briefly, and seldom."""
+    write = Statement(insert(Setting))
+    write.run(raw.cursor(), name="a", value="1")
+    tried: list[bool] = []
+    checkpoint = sqlite.checkpoint
+
+    def counted(connection: DBAPIConnection, *, truncate: bool = False) -> sqlite.CheckpointResult:
+        tried.append(truncate)
+        return checkpoint(connection, truncate=truncate)
+
+    monkeypatch.setattr(sqlite, "checkpoint", counted)
+    with (
+        closing(sqlite3.connect(database, isolation_level=None)) as reader,
+        closing(Checkpointer(open_engine(database), database, log_bytes_max=1)) as checkpointer,
+    ):
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM settings").fetchone()
+        write.run(raw.cursor(), name="b", value="1")
+        began = time.monotonic()
+        for _ in range(30):
+            checkpointer.step()
+        assert time.monotonic() - began < 5
+        assert tried.count(True) == 1
+        reader.execute("ROLLBACK")
+        for _ in range(60):
+            checkpointer.step()
+    assert sqlite.log_bytes(database) == 0

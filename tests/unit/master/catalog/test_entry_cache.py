@@ -34,7 +34,8 @@ from dfs_wire.codec import decode, encode
 from dfs_wire.errors import DfsError, NotFoundError
 from dfs_wire.messages import Stat, StatReply
 
-PATHS = ["/", "/a", "/b", "/a/a", "/a/b", "/b/a", "/a/b/c", "/b/a/a", "/a/a/a"]
+#: A path may lack its first slash.
+PATHS = ["/", "/a", "a", "/b", "/a/a", "a/a", "/a/b", "/b/a", "/a/b/c", "/b/a/a", "/a/a/a"]
 
 
 class Interrupted:
