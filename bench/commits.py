@@ -30,6 +30,9 @@ class _Sound:
     receipts_count = True
     stays = True
 
+    def vouches(self, _digest: bytes, _verified_at: int) -> bool:
+        return True
+
 
 class _Clients:
     """Clients that ask for the next file as soon as the last one is answered. Their own work is done before."""

@@ -13,6 +13,7 @@ from dfs_master.fence import Fence
 from dfs_master.generations import Generations
 from dfs_master.inventories import Inventories
 from dfs_master.keys import NodeKeys
+from dfs_master.listed import Listings
 from dfs_master.registry import NodeRegistry
 from dfs_master.safe_mode import SafeMode
 from dfs_master.settings import SettingsHolder
@@ -67,6 +68,7 @@ class Cluster:
     safe_mode: SafeMode = field(default_factory=SafeMode)
     fence: Fence = field(default_factory=Fence)
     inventories: Inventories = field(default_factory=Inventories)
+    listings: Listings = field(default_factory=Listings)
 
     @property
     def epoch(self) -> int:

@@ -90,7 +90,7 @@ def judge_file(
 
 
 class Standing(NamedTuple):
-    """One copy as trimming sees it. `counts`: verified, on a node that serves and is to stay."""
+    """One copy as trimming sees it. `counts`: verified, on a node that serves, is to stay, and answers for it."""
 
     node_id: int
     counts: bool
@@ -101,8 +101,24 @@ def copies_to_trim(chunks: Iterable[TrimCandidate], nodes: Mapping[int, KnownNod
     return [
         (chunk.digest, node_id)
         for chunk in chunks
-        for node_id in which_copy_goes(chunk.good, chunk.copies_wanted, nodes)
+        for node_id in which_copy_goes(relied_on(chunk, nodes), chunk.copies_wanted, nodes)
     ]
+
+
+def lost_to_trim(
+    node_id: int, chunks: Iterable[TrimCandidate], nodes: Mapping[int, KnownNode]
+) -> list[tuple[bytes, int]]:
+    """Digest and node of a node's lost or damaged copies that others have replaced."""
+    return [(chunk.digest, node_id) for chunk in chunks if len(relied_on(chunk, nodes)) >= max(1, chunk.copies_wanted)]
+
+
+def relied_on(chunk: TrimCandidate, nodes: Mapping[int, KnownNode]) -> frozenset[int]:
+    """The nodes whose copy is a reason to give up another: they stay, and answer for it since they took up service."""
+    return frozenset(
+        node_id
+        for node_id, verified_at in chunk.good.items()
+        if node_id in nodes and nodes[node_id].stays and nodes[node_id].vouches(chunk.digest, verified_at)
+    )
 
 
 def may_go(copies: Iterable[Standing], node_id: int, wanted: int) -> bool:

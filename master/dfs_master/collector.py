@@ -9,7 +9,7 @@ from dfs_master.catalog.collect_rows import ToDelete
 from dfs_master.catalog.mutations.base import Mutation
 from dfs_master.catalog.mutations.collecting import CollectChunks, ForgetDeleted, RemoveVersions, Step, TrimCopies
 from dfs_master.cluster import Cluster
-from dfs_master.collecting import REMEMBER_SECONDS, copies_to_trim, version_grace_seconds
+from dfs_master.collecting import REMEMBER_SECONDS, copies_to_trim, lost_to_trim, version_grace_seconds
 from dfs_master.compactor import Compactor
 from dfs_wire import messages as m
 from dfs_wire.errors import DfsError
@@ -122,11 +122,7 @@ class Collector:
         for node_id in nodes:
             lost = reader.lost_copies(node_id, self._lost_after.get(node_id, 0), TRIM_CHUNKS)
             self._lost_after[node_id] = lost[-1].id if len(lost) == TRIM_CHUNKS else 0
-            copies += [
-                (chunk.digest, node_id)
-                for chunk in lost
-                if sum(each in nodes and nodes[each].stays for each in chunk.good) >= max(1, chunk.copies_wanted)
-            ]
+            copies += lost_to_trim(node_id, lost, nodes)
         if copies:
             self._busy.add("copies")
             self._submit("copies", TrimCopies(copies, self._cluster.generations.next()), self._trimmed)

@@ -36,23 +36,27 @@ class CopyOnRecord(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class PageFindings:
     """What differs. `lost`, `damaged`: how many of `asks` are for copies that were thought good. `unknown`: files that
-    no copy on record accounts for.
+    no copy on record accounts for. `doubts`: every good copy on record that is not in the page as it should be, with
+    its `verified_at`.
     """
 
     asks: list[InventoryAsk] = field(default_factory=list)
     unknown: list[InventoryChunk] = field(default_factory=list)
     lost: int = 0
     damaged: int = 0
+    doubts: dict[bytes, int] = field(default_factory=dict)
 
 
 def compare(records: Iterable[CopyOnRecord], page: Iterable[InventoryChunk], *, started_at_ms: int) -> PageFindings:
     """Compare one page with the node's rows of the same range.
 
-    What was stored, or looked at by the node, after `started_at_ms` is newer than the page and is left alone: the
-    next inventory sees it. A copy that is being deleted, or was, does not account for a file that is there.
+    What was stored, or looked at by the node, after `started_at_ms` is newer than the page, which is not held against
+    it. But a good copy that the page lacks is looked at in any case: it may have been lost in a crash just now. A copy
+    that is being deleted, or was, does not account for a file that is there.
     """
     present = {each.digest: each for each in page}
     asks: list[InventoryAsk] = []
+    doubts: dict[bytes, int] = {}
     lost = damaged = 0
     for record in records:
         found = present.get(record.digest)
@@ -61,20 +65,18 @@ def compare(records: Iterable[CopyOnRecord], page: Iterable[InventoryChunk], *, 
                 del present[record.digest]
             continue
         present.pop(record.digest, None)
-        if max(record.stored_at, record.verified_at) > started_at_ms - MARGIN_MS:
-            continue
+        is_newer = max(record.stored_at, record.verified_at) > started_at_ms - MARGIN_MS
         if record.state != ReplicaState.GOOD:
-            if found is not None:
+            if found is not None and not is_newer:
                 asks.append(InventoryAsk(record.digest))
-        elif found is None:
+        elif found is None or found.damage or found.size != record.size:
             asks.append(InventoryAsk(record.digest))
-            lost += 1
-        elif found.damage or found.size != record.size:
+            doubts[record.digest] = record.verified_at
+            lost += found is None and not is_newer
+            damaged += found is not None and not is_newer
+        elif found.generation > record.generation and not is_newer:
             asks.append(InventoryAsk(record.digest))
-            damaged += 1
-        elif found.generation > record.generation:
-            asks.append(InventoryAsk(record.digest))
-    return PageFindings(asks, list(present.values()), lost, damaged)
+    return PageFindings(asks, list(present.values()), lost, damaged, doubts)
 
 
 class KnownCopies(NamedTuple):

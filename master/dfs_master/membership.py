@@ -11,6 +11,7 @@ that was given is over. A node that comes and goes is `settling` for a while aft
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from dfs_master.listed import Listed
 from dfs_master.settings import Settings
 from dfs_wire.limits import DEAD_SECONDS, LEFT_SECONDS, SUSPECT_SECONDS
 from dfs_wire.messages import AddressSet, VolumeState
@@ -66,6 +67,10 @@ class KnownNode:
     #: When its last full pass of the scrub ended, 0 for never, and how far the one under way is.
     scrubbed_at_ms: int = 0
     scrub_permille: int = 0
+    #: The last whole inventory of the process that runs now, None until it is taken.
+    listed: Listed | None = None
+    #: It is on its way out of the cluster: nothing that it says of a chunk counts any more.
+    removing: bool = False
 
     @property
     def takes_data(self) -> bool:
@@ -83,6 +88,10 @@ class KnownNode:
         # Written out: it is asked of every node in every step of repair.
         return self.state == LIVE and self.heard and not self.settling and self.volume_state is not VolumeState.FAILED
 
+    def vouches(self, digest: bytes, verified_at: int) -> bool:
+        """Whether the node answers for a copy on record since it took up service; before that it may have lost it."""
+        return self.listed is not None and self.listed.vouches(digest, verified_at)
+
     @property
     def copies_count(self) -> bool:
         """Whether verified copies there count as copies that the policy asked for."""
@@ -91,9 +100,10 @@ class KnownNode:
     @property
     def receipts_count(self) -> bool:
         """Whether a receipt of this node is believed: of one that is silent for a moment it is, it may have signed it
-        just now; of one that is dead or was replaced, the chunk is as lost as its other copies.
+        just now; of one that is dead, was replaced or is being removed, the chunk is as lost as its other copies.
         """
-        return self.registration > 0 and self.state != DEAD and self.volume_state is not VolumeState.FAILED
+        gone = self.removing or self.state == DEAD or self.volume_state is VolumeState.FAILED
+        return self.registration > 0 and not gone
 
     @property
     def reachable(self) -> bool:

@@ -70,6 +70,7 @@ class NodeRegistry:
 
     def registered(self, node: KnownNode, session: Session, instance: bytes = b"") -> None:
         """A node took up service over this connection."""
+        same = self._twins.is_holder(node.id, instance)
         self._twins.registered(node.id, instance)
         with self._lock:
             now = self._clock.monotonic()
@@ -77,6 +78,8 @@ class NodeRegistry:
             before = self._nodes.get(node.id)
             if before is not None:
                 fresh = replace(fresh, returns=before.returns, settles_at=before.settles_at, settling=before.settling)
+                # A process that was only cut off has the chunks that it listed; another one has to list its own.
+                fresh = replace(fresh, listed=before.listed if same else None, removing=before.removing)
                 # After the master's own start everybody comes back: that is not theirs.
                 if before.heard and before.state not in PRESENT:
                     fresh = came_back(fresh, now, self.timing)

@@ -15,7 +15,7 @@ def surplus_bytes(chunks: Iterable[TrimCandidate], nodes: Mapping[int, KnownNode
     """Bytes of the copies that are too many, by node."""
     found: Counter[int] = Counter()
     for chunk in chunks:
-        for node_id in which_copy_goes(chunk.good, chunk.copies_wanted, nodes):
+        for node_id in which_copy_goes(chunk.good.keys(), chunk.copies_wanted, nodes):
             found[node_id] += chunk.size
     return found
 

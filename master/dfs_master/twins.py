@@ -65,6 +65,11 @@ class Twins:
         if len(self._contenders) < _CONTENDERS_MAX:
             self._contenders.setdefault((node_id, instance), _Contender(now)).seen_at = now
 
+    def is_holder(self, node_id: int, instance: bytes) -> bool:
+        """Whether this very process took up service as the node before."""
+        with self._lock:
+            return bool(instance) and self._holders.get(node_id) == instance
+
     def registered(self, node_id: int, instance: bytes) -> None:
         """A process took up service."""
         with self._lock:

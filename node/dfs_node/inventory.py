@@ -128,9 +128,11 @@ class InventorySender:
 
     def _send_all(self) -> None:
         chunks = 0
+        # All of it under one registration: the master refuses the rest if that changes, and it is sent anew.
+        registration = self._identity.current.registration
         with _Closing(self._connect()) as channel:
             for page in self._pages():
-                self._send(channel, page)
+                self._send(channel, page, registration)
                 chunks += len(page.chunks)
         log.info("the master has an inventory of %d chunks", chunks)
 
@@ -158,11 +160,10 @@ class InventorySender:
                 if prefix < 255:
                     page = Page(following(page.last), self._time.now_ms())
 
-    def _send(self, channel: Channel, page: Page) -> None:
-        identity = self._identity.current
+    def _send(self, channel: Channel, page: Page, registration: int) -> None:
         request = m.Inventory(
-            node_id=identity.node_id,
-            registration=identity.registration,
+            node_id=self._identity.current.node_id,
+            registration=registration,
             first=page.first,
             last=page.last,
             started_at_ms=page.started_at_ms,

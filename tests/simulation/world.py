@@ -90,6 +90,7 @@ class SimulatedNode:
         self._directory = world.directory / self.name
         self._directory.mkdir()
         self.link: MasterLink | None = None
+        self._instances = itertools.count(1)
 
     def start(self) -> None:
         """A new process over the same volume."""
@@ -132,6 +133,7 @@ class SimulatedNode:
             clock=world.clock,
             jitter=world.random.random,
             inventory=inventory,
+            instance=next(self._instances).to_bytes(16),
         )
         self._beat(self.link)
         self._list(self.link, inventory)

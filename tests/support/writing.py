@@ -15,6 +15,7 @@ from dfs_master.catalog.mutations.base import Mutation
 from dfs_master.catalog.mutations.files import CommitFiles
 from dfs_master.catalog.mutations.nodes import RegisterNode
 from dfs_master.catalog.mutations.tree import MakeDirectories, Remove, Rename, SetPolicy
+from dfs_master.listed import Listed
 from dfs_runtime.clock import ManualClock
 from dfs_wire.errors import DfsError
 from dfs_wire.messages import EXPECT_ANY, DirectorySpec, Extent, FileCommit, Outcome, Receipt
@@ -31,6 +32,11 @@ class Standing:
     copies_count: bool = True
     receipts_count: bool = True
     stays: bool = True
+    listed: Listed | None = field(default_factory=Listed)
+
+    def vouches(self, digest: bytes, verified_at: int) -> bool:
+        """As a node of the registry does."""
+        return self.listed is not None and self.listed.vouches(digest, verified_at)
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """What the collector looks for, in bounded pieces, each by an index."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -86,9 +86,9 @@ _LOST_IDS = (
 
 
 def _with_good(ids: Select[int]) -> Statement:
-    """Chunks with the nodes of their good replicas, a row each; without any there is one row without a node."""
+    """Chunks with their good replicas, a row each; without any there is one row without a node."""
     return Statement(
-        select(Chunk.id, Chunk.digest, Chunk.size, Chunk.copies_wanted, Replica.node_id)
+        select(Chunk.id, Chunk.digest, Chunk.size, Chunk.copies_wanted, Replica.node_id, Replica.verified_at)
         .outerjoin(Replica, and_(Replica.chunk_id == Chunk.id, Replica.state == ReplicaState.GOOD))
         .where(Chunk.id.in_(ids))
         .order_by(Chunk.id)
@@ -120,13 +120,15 @@ LOST = _with_good(_LOST_IDS)
 
 
 class TrimCandidate(NamedTuple):
-    """A chunk, how many copies it wants, and the nodes with a replica that is good on record."""
+    """A chunk, how many copies it wants, and the nodes with a replica that is good on record, with when each was
+    verified.
+    """
 
     id: int
     digest: bytes
     size: int
     copies_wanted: int
-    good: frozenset[int]
+    good: Mapping[int, int]
 
 
 class SparsePack(NamedTuple):
@@ -192,7 +194,7 @@ def lost(cursor: DBAPICursor, node_id: int, after: int, limit: int) -> list[Trim
 
 def _grouped(rows: list[Row]) -> Iterator[TrimCandidate]:
     for (chunk_id, digest, size, wanted), group in groupby(rows, itemgetter(slice(4))):
-        yield TrimCandidate(chunk_id, digest, size, wanted, frozenset(row[4] for row in group if row[4] is not None))
+        yield TrimCandidate(chunk_id, digest, size, wanted, {row[4]: row[5] for row in group if row[4] is not None})
 
 
 def extent_rows(cursor: DBAPICursor, chunk_id: int, limit: int) -> list[ExtentRow]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from dfs_master.catalog.mutations.collecting import CollectOrphans
 from dfs_master.catalog.mutations.records import AddEvent
@@ -86,6 +87,14 @@ class InventoryHandlers:
         if request.first == _LEAST:
             cluster.inventories.begin(request.node_id)
         cluster.inventories.add(request.node_id, page, findings)
+        listed = cluster.listings.take(
+            request.node_id, request.registration, request.first, request.last, findings.doubts
+        )
+        if listed is not None:
+            cluster.registry.change(
+                request.node_id,
+                lambda node: replace(node, listed=listed) if node.registration == request.registration else node,
+            )
         if request.last == _GREATEST:
             self._end(request.node_id, cluster.clock.wall_ms())
 

@@ -1,6 +1,7 @@
 """Pure rules of collecting and compacting: what may go, what must wait, what moves where."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,12 @@ from dfs_master.collecting import (
     Verdict,
     copies_to_trim,
     judge_file,
+    lost_to_trim,
     may_go,
     version_grace_seconds,
 )
 from dfs_master.compacting import is_sparse, live_slices, moved_offset
+from dfs_master.listed import Listed
 from dfs_master.membership import LIVE, SUSPECT, KnownNode
 from dfs_master.space import first_free_at_ms, node_space, surplus_bytes
 from dfs_wire.limits import GIB, MIB, TICKET_SECONDS
@@ -40,6 +43,7 @@ def node(node_id: int, *, used: int = 0, state: str = LIVE) -> KnownNode:
         capacity_bytes=100 * GIB,
         used_bytes=used,
         free_bytes=100 * GIB - used,
+        listed=Listed(),
     )
 
 
@@ -114,10 +118,23 @@ def test_giving_up_copies_one_by_one_never_goes_below_what_is_wanted(
 def test_the_fullest_node_gives_its_copy_up() -> None:
     """Nodes that are silent are not counted, and keep theirs."""
     nodes = {1: node(1, used=GIB), 2: node(2, used=3 * GIB), 3: node(3, used=2 * GIB), 4: node(4, state=SUSPECT)}
-    chunk = TrimCandidate(1, digest_of("a"), 1_000, 2, frozenset(nodes))
+    chunk = TrimCandidate(1, digest_of("a"), 1_000, 2, dict.fromkeys(nodes, 5))
     assert copies_to_trim([chunk], nodes) == [(digest_of("a"), 2)]
     assert surplus_bytes([chunk], nodes) == {2: 1_000}
-    assert copies_to_trim([chunk._replace(good=frozenset({1, 2, 4}))], nodes) == []
+    assert copies_to_trim([chunk._replace(good={1: 5, 2: 5, 4: 5})], nodes) == []
+
+
+def test_a_copy_that_its_node_has_not_listed_is_no_reason_to_give_up_another() -> None:
+    """It may have lost it while it was away. Neither is one in doubt, until the node has looked at it."""
+    chunk = TrimCandidate(1, digest_of("a"), 1_000, 2, {1: 5, 2: 5, 3: 5})
+    nodes = {1: replace(node(1), listed=None), 2: node(2), 3: node(3)}
+    assert copies_to_trim([chunk], nodes) == []
+    doubting = {**nodes, 1: replace(node(1), listed=Listed({digest_of("a"): 5}))}
+    assert copies_to_trim([chunk], doubting) == []
+    assert copies_to_trim([chunk._replace(good={1: 6, 2: 5, 3: 5})], doubting) == [(digest_of("a"), 3)]
+    lost = chunk._replace(good={1: 5, 2: 5})
+    assert lost_to_trim(4, [lost], nodes) == lost_to_trim(4, [lost], doubting) == []
+    assert lost_to_trim(4, [lost], {**nodes, 1: node(1)}) == [(digest_of("a"), 4)]
 
 
 # -- packs -----------------------------------------------------------------------------------------------------

@@ -72,12 +72,24 @@ def test_a_copy_that_was_given_up_and_is_there(state: str) -> None:
 
 
 def test_what_is_newer_than_the_page_is_not_judged() -> None:
-    """Stored or verified while the node made its list: the page cannot have it."""
+    """Stored or verified while the node made its list, the page cannot have it: the node looks, but none is lost."""
     just_now = on_record(A, stored=NOW_MS - MARGIN_MS + 1)
-    assert not asked([just_now], [])
     verified = on_record(A)._replace(verified_at=NOW_MS + 5)
-    assert not asked([verified], [])
-    assert asked([on_record(A, stored=NOW_MS - MARGIN_MS)], []) == [A]
+    old = on_record(A, stored=NOW_MS - MARGIN_MS)
+    for record, lost in ((just_now, 0), (verified, 0), (old, 1)):
+        findings = compare([record], [], started_at_ms=NOW_MS)
+        assert [each.digest for each in findings.asks] == [A]
+        assert (findings.lost, findings.doubts) == (lost, {A: record.verified_at})
+    for state in ("bad", "missing"):
+        assert not asked([just_now._replace(state=state)], [in_page(A)])
+    assert not asked([just_now], [in_page(A, generation=6)])
+
+
+def test_what_is_there_as_recorded_is_beyond_doubt() -> None:
+    """So is a newer file, which has the same bytes; a damaged one is not."""
+    records = [on_record(A), on_record(B), on_record(C)]
+    page = [in_page(A), in_page(B, generation=9), in_page(C, damage="truncated", size=0)]
+    assert compare(records, page, started_at_ms=NOW_MS).doubts == {C: OLD_MS}
 
 
 def test_deletions_under_way_are_the_collectors() -> None:
@@ -190,6 +202,11 @@ def test_lost_found_and_unknown_over_the_wire(inventoried: Inventoried) -> None:
     assert sums is not None
     assert (sums.chunks, sums.lost, sums.damaged, sums.unknown) == (2, 1, 0, 1)
     assert inventoried.states(lost_digest)[inventoried.nodes[0]] == "good", "a page alone condemned a copy"
+    node = inventoried.master.cluster.registry.nodes[inventoried.nodes[0]]
+    verified_at = inventoried.master.cluster.reader.known_copies([lost_digest])[lost_digest].replicas[0].verified_at
+    assert node.vouches(digest, verified_at)
+    assert not node.vouches(lost_digest, verified_at), "a copy that the inventory lacks counted on"
+    assert not inventoried.master.cluster.registry.nodes[inventoried.nodes[1]].vouches(digest, verified_at)
     assert inventoried.states(stray_digest) == {}, "a young file was collected"
 
 

@@ -1,5 +1,6 @@
 """A node's inventory: every chunk in some page, no gap between pages, once a term and then at its time."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,6 +9,7 @@ import pytest
 from tests.support.nodes import CLUSTER, key_of
 from tests.support.volumes import chunk_of, store
 
+from dfs_node import inventory
 from dfs_node.findings import FINDINGS_MAX, FindingQueue
 from dfs_node.identity import Identity, IdentityFile
 from dfs_node.inventory import AGAIN_SECONDS, InventorySender, Page, cut, following
@@ -31,6 +33,7 @@ class Master:
         self.pages: list[tuple[m.Inventory, list[m.InventoryChunk]]] = []
         self.asks: list[m.InventoryAsk] = []
         self.reachable = True
+        self.meanwhile: Callable[[], object] = lambda: None
         self.hellos: list[m.Hello] = []
 
     def dial(self, _address: str, hello: m.Hello) -> "Master":
@@ -42,6 +45,7 @@ class Master:
     def call(self, request: Any, _reply: type[R], body: bytes = b"", *, seconds: float = 30.0) -> Answer[Any]:
         del seconds
         self.pages.append((request, decode(body, list[m.InventoryChunk])))
+        self.meanwhile()
         mine = [each for each in self.asks if request.first <= each.digest <= request.last]
         return Answer(m.InventoryReply(), encode(mine))
 
@@ -59,11 +63,12 @@ class Setup:
         self.master = Master()
         time = MasterTime(self.clock)
         time.learn(self.clock.wall_ms())
-        identity = Identity(cluster_id=CLUSTER, node_id=7, node_key=key_of(7), registration=3)
+        known = Identity(cluster_id=CLUSTER, node_id=7, node_key=key_of(7), registration=3)
+        self.identity = IdentityFile(path / "identity", known)
         self.sender = InventorySender(
             volume=self.volume,
             findings=self.findings,
-            identity=IdentityFile(path / "identity", identity),
+            identity=self.identity,
             time=time,
             clock=self.clock,
             dialer=self.master,  # type: ignore[arg-type]
@@ -95,6 +100,18 @@ def test_pages_cover_everything_without_a_gap(setup: Setup) -> None:
     assert {each.age_ms for _, each in listed} == {5_000}
     assert {(request.node_id, request.registration) for request in requests} == {(7, 3)}
     assert setup.master.hellos[0].role is m.Role.NODE
+
+
+def test_all_pages_are_of_one_registration(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it registers anew on the way, the master refuses the rest, and all is sent again."""
+    monkeypatch.setattr(inventory, "PAGE_CHUNKS", 10)
+    for seed in range(50):
+        store(setup.volume, chunk_of(500, seed)[0])
+    setup.master.meanwhile = setup.identity.propose_registration
+    setup.sender.follow(epoch=1, seconds=100)
+    setup.sender.step()
+    assert len(setup.master.pages) > 1
+    assert {request.registration for request, _ in setup.master.pages} == {3}
 
 
 def test_a_page_is_cut_where_it_would_be_too_long() -> None:

@@ -41,7 +41,11 @@ class NodeStanding(Protocol):
 
     @property
     def stays(self) -> bool:
-        """Whether a verified copy there is one to rely on when another is given up."""
+        """Whether a verified copy there is one to rely on when another is given up, if the node vouches for it."""
+        ...
+
+    def vouches(self, digest: bytes, verified_at: int) -> bool:
+        """Whether it answers for a good copy on record since it took up service."""
         ...
 
 

@@ -167,7 +167,7 @@ def deleting(row: ReplicaRow, generation: int, now_ms: int) -> ReplicaRow:
 class TrimCopies(Mutation[int]):
     """Give up copies, named by digest and node, that their chunks can do without; the reply says how many those were.
 
-    Every one is judged again: enough verified copies stay, on nodes that serve and are to stay.
+    Every one is judged again: enough verified copies stay, on nodes that serve, are to stay, and answer for them.
     """
 
     copies: Sequence[tuple[bytes, int]]
@@ -189,18 +189,22 @@ class TrimCopies(Mutation[int]):
         mine = replicas.get(node_id)
         if mine is None or mine.state in _GOING:
             return False
-        if not may_go(_standings(context, replicas), node_id, chunk.copies_wanted):
+        if not may_go(_standings(context, chunk, replicas), node_id, chunk.copies_wanted):
             return False
         context.content.put_chunk(chunk, {**replicas, node_id: deleting(mine, self.generation, context.now_ms)})
         return True
 
 
-def _standings(context: Context, replicas: Replicas) -> list[Standing]:
-    found = []
-    for node_id, row in replicas.items():
-        node = context.nodes.get(node_id)
-        found.append(Standing(node_id, row.state == _GOOD and node is not None and node.stays))
-    return found
+def _standings(context: Context, chunk: ChunkRow, replicas: Replicas) -> list[Standing]:
+    return [Standing(node_id, is_relied_on(context, chunk, row)) for node_id, row in replicas.items()]
+
+
+def is_relied_on(context: Context, chunk: ChunkRow, row: ReplicaRow) -> bool:
+    """Whether a copy is a reason to give up another: it is verified, and its node stays and answers for it since it
+    took up service.
+    """
+    node = context.nodes.get(row.node_id)
+    return row.state == _GOOD and node is not None and node.stays and node.vouches(chunk.digest, row.verified_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +233,8 @@ class CollectOrphans(Mutation[int]):
         chunk = context.content.chunk(orphan.digest)
         replicas: Replicas = {} if chunk is None else context.content.replicas(chunk.id)
         mine = replicas.get(self.node_id)
-        staying = sum(each.counts for each in _standings(context, replicas) if each.node_id != self.node_id)
+        others = [row for row in replicas.values() if row.node_id != self.node_id]
+        staying = 0 if chunk is None else sum(is_relied_on(context, chunk, row) for row in others)
         verdict = judge_file(orphan.generation, 0, chunk, mine, staying=staying, orphan_seconds=0)
         if verdict is not Verdict.ORPHAN:
             return False

@@ -7,6 +7,7 @@ from typing import ClassVar
 from dfs_master.catalog import collect_rows
 from dfs_master.catalog.models import ChunkState, ReplicaState
 from dfs_master.catalog.mutations.base import Context, Mutation, require_int64
+from dfs_master.catalog.mutations.collecting import is_relied_on
 from dfs_master.catalog.rows import ChunkRow, ReplicaRow
 from dfs_master.catalog.staged_content import Replicas
 from dfs_master.compacting import EXTENTS_MAX, moved_offset
@@ -76,7 +77,7 @@ class MoveExtents(Mutation[int]):
         if old is None or new is None or old.state != _STORED or new.state != _STORED:
             return 0
         replicas = context.content.replicas(new.id)
-        if _copies(context, replicas) < max(1, old.copies_wanted):
+        if _copies(context, new, replicas) < max(1, old.copies_wanted):
             return 0
         extents = collect_rows.extent_rows(context.staging.cursor, old.id, EXTENTS_MAX + 1)
         moved = [(each, moved_offset(self.slices, each.offset, each.length)) for each in extents]
@@ -96,10 +97,6 @@ class MoveExtents(Mutation[int]):
         return EXTENTS_MAX
 
 
-def _copies(context: Context, replicas: Replicas) -> int:
-    """Verified copies on nodes that serve and are to stay."""
-    found = 0
-    for node_id, row in replicas.items():
-        node = context.nodes.get(node_id)
-        found += row.state == _GOOD and node is not None and node.stays
-    return found
+def _copies(context: Context, chunk: ChunkRow, replicas: Replicas) -> int:
+    """Verified copies to rely on: with them the old pack goes."""
+    return sum(is_relied_on(context, chunk, row) for row in replicas.values())

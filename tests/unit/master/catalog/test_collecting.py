@@ -32,6 +32,7 @@ from dfs_master.catalog.mutations.collecting import (
 from dfs_master.catalog.mutations.files import CommitFiles
 from dfs_master.catalog.mutations.nodes import RecordFindings
 from dfs_master.collecting import Orphan
+from dfs_master.listed import Listed
 from dfs_wire.messages import Extent, Finding, FindingKind, Receipt
 
 
@@ -235,6 +236,18 @@ def test_copies_that_do_not_count_hold_nothing_up(store: Store, standing: Standi
     assert store.do(TrimCopies([(digest_of("a"), 3)], 5)) == 0
 
 
+def test_copies_of_before_their_nodes_came_back_hold_nothing_up(store: Store) -> None:
+    """Until the inventory is taken, and where that left a doubt, until the node looked at the copy."""
+    store.commit("/f", "a", nodes=(1, 2, 3))
+    verified_at = store.one("SELECT max(verified_at) FROM replicas")
+    for listed in (None, Listed({digest_of("a"): verified_at})):
+        store.standings[1] = Standing(listed=listed)
+        assert store.do(TrimCopies([(digest_of("a"), 3)], 5)) == 0
+    store.clock.advance(1)
+    store.do(RecordFindings(1, [Finding(digest_of("a"), 1, FindingKind.GOOD)]))
+    assert store.do(TrimCopies([(digest_of("a"), 3)], 5)) == 1
+
+
 def test_a_bad_copy_goes_when_enough_good_ones_are_elsewhere(store: Store) -> None:
     """Never before: it may be all that is left."""
     store.commit("/f", "a")
@@ -268,6 +281,13 @@ def test_a_file_that_is_needed_is_no_orphan(store: Store) -> None:
     assert store.do(CollectOrphans(3, 5, [orphan])) == 1
     assert store.do(CollectOrphans(9, 5, [orphan])) == 0
     assert replicas(store, "a") == [(1, "good", 1), (2, "good", 1), (3, "deleting", 5)]
+
+
+def test_a_file_that_others_may_have_lost_is_no_orphan(store: Store) -> None:
+    """A node that just came back answers for nothing yet."""
+    store.commit("/f", "a")
+    store.standings[2] = Standing(listed=None)
+    assert store.do(CollectOrphans(3, 5, [Orphan(digest_of("a"), 1_000, 1)])) == 0
 
 
 def test_a_file_that_comes_back_after_its_deletion_goes_again(store: Store) -> None:
