@@ -243,6 +243,7 @@ FIELDS: dict[str, str] = {
     "DrainProgressReply.draining": "whether the node is being drained, and gets no new data any more",
     "only_here": "chunks that could not be read without the node",
     "DrainProgressReply.files": "up to ten files with such chunks, else with chunks that have too few copies elsewhere",
+    "DrainProgressReply.damaged": "chunks of which the node has all that is left, and that is damaged",
     "DrainProgressReply.state": "the node's state, as in `NodeInfo`",
     "chunks_left": "chunks with too few copies elsewhere",
     "subject": "absolute path, hex digits of a chunk's digest, or name or id of a node",

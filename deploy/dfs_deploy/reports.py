@@ -112,12 +112,16 @@ def in_time_order(lines: list[LogLine]) -> list[LogLine]:
     return [line for _, line in sorted(keyed, key=lambda pair: pair[0])]
 
 
+_DAMAGED_ADVICE = "start the nodes that have another copy, or remove the files and wait until they are collected"
+
+
 def safety_object(left: DrainProgressReply) -> dict[str, object]:
     """Whether a node may stop now, for `--json`."""
     return {
         "safe_to_stop": left.only_here == 0,
         "chunks_only_here": left.only_here,
         "chunks_short_without_it": left.chunks_left,
+        "chunks_damaged": left.damaged,
         "files": left.files,
     }
 
@@ -126,7 +130,8 @@ def safety_lines(name: str, left: DrainProgressReply) -> list[str]:
     """Whether a node may stop now, for people."""
     files = f" Among them: {', '.join(left.files)}." if left.files else ""
     if left.only_here:
-        return [f"Do not stop {name} now: {left.only_here} chunks can be read nowhere else.{files}"]
+        damaged = f" Damaged on {name} as well: {left.damaged}; {_DAMAGED_ADVICE}." if left.damaged else ""
+        return [f"Do not stop {name} now: {left.only_here} chunks can be read nowhere else.{files}{damaged}"]
     if left.chunks_left:
         what = f"every file can still be read, but {left.chunks_left} chunks have too few copies while it is away"
         return [f"{name} may be stopped: {what}."]

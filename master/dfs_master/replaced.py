@@ -2,9 +2,10 @@
 
 import logging
 
-from dfs_master.catalog.mutations.draining import ReleaseCopies, RemoveNode
 from dfs_master.cluster import Cluster
 from dfs_master.membership import DEAD
+from dfs_master.removal import remove_node
+from dfs_master.unsure import unsure_nodes
 from dfs_wire.errors import DfsError
 
 log = logging.getLogger(__name__)
@@ -23,26 +24,18 @@ class ReplacedNodes:
             return
         for node in list(cluster.registry.nodes.values()):
             gone = node.state == DEAD and node.name.endswith(f" (replaced {node.id})")
-            if gone and cluster.reader.moves_left(node.id).chunks == 0:
-                self._release(node.id)
+            if gone and self._moves_left(node.id) == 0:
+                self._remove(node.id)
 
-    def _release(self, node_id: int) -> None:
-        """Give up its copies a bounded number at a time, then its row. What is needed after all ends it until later."""
-        cluster = self._cluster
+    def _moves_left(self, node_id: int) -> int:
+        reader = self._cluster.reader
+        return reader.moves_left(node_id, unsure_nodes(self._cluster.registry.nodes.values(), reader)).chunks
 
-        def released(result: int | DfsError) -> None:
-            if isinstance(result, DfsError):
-                log.info("replaced node %d stays on record: %s", node_id, result)
-            elif result > 0:
-                cluster.committer.submit(ReleaseCopies(node_id), released)
-            else:
-                cluster.committer.submit(RemoveNode(node_id), removed)
+    def _remove(self, node_id: int) -> None:
+        """Give up its copies, then its row. What is needed after all ends it until later."""
 
-        def removed(result: DfsError | None) -> None:
-            if isinstance(result, DfsError):
-                log.info("replaced node %d stays on record: %s", node_id, result)
-            else:
-                cluster.registry.forget(node_id)
-                cluster.inventories.forget(node_id)
+        def done(error: DfsError | None) -> None:
+            if error is not None:
+                log.info("replaced node %d stays on record: %s", node_id, error)
 
-        cluster.committer.submit(ReleaseCopies(node_id), released)
+        remove_node(self._cluster, node_id, done)

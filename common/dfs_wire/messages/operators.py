@@ -114,7 +114,8 @@ class DrainProgress(Header, frozen=True, kw_only=True):
 class DrainProgressReply(Header, frozen=True, kw_only=True):
     """Chunks that have too few copies elsewhere, and their bytes. With none left the node may go. `only_here`: chunks
     that could not be read without the node; with none it may stop for a while. `files`: some of the files that these
-    are in, else of those with too few copies elsewhere.
+    are in, else of those with too few copies elsewhere. `damaged`: of how many chunks it has all that is left, and that
+    is damaged: no waiting helps them.
     """
 
     state: str
@@ -123,6 +124,7 @@ class DrainProgressReply(Header, frozen=True, kw_only=True):
     draining: bool = False
     only_here: int = 0
     files: list[str] = []
+    damaged: int = 0
 
 
 class RemoveNode(Header, frozen=True, kw_only=True):

@@ -244,10 +244,10 @@ class Reader:
         with self.snapshot():
             return reader_chunks.known_chunks(self._cursor, digests)
 
-    def moves_left(self, node_id: int) -> MovesLeft:
-        """What a node that is to go still holds alone. Reads all chunks of the node."""
+    def moves_left(self, node_id: int, unsure: tuple[int, ...] = ()) -> MovesLeft:
+        """What a node that is to go holds alone, if copies of `unsure` nodes are none. Reads all chunks of the node."""
         with self.snapshot():
-            return reader_moves.moves_left(self._cursor, node_id)
+            return reader_moves.moves_left(self._cursor, node_id, unsure)
 
     def short_chunks(self, after: ShortCursor, limit: int) -> list[ShortCursor]:
         """The next chunks with fewer good copies than wanted, those with the fewest first."""

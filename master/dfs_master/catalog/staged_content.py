@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from dfs_master.catalog.models import Chunk, Replica, ReplicaState, Version
+from dfs_master.catalog.models import GOING_STATES, Chunk, Replica, ReplicaState, Version
 from dfs_master.catalog.overlay import Journal, Overlay
 from dfs_master.catalog.rows import (
     CHUNKS,
@@ -30,10 +30,17 @@ _REPLICAS_OF = Statement(select(_REPLICAS).where(_REPLICAS.c.chunk_id == bindpar
 _CHUNKS_BY_DIGEST = Batch(lambda digests: select(_CHUNKS).where(_CHUNKS.c.digest.in_(digests)))
 _REPLICAS_BY_CHUNK = Batch(lambda ids: select(_REPLICAS).where(_REPLICAS.c.chunk_id.in_(ids)))
 _ANY_ON_NODE = Statement(select(_REPLICAS.c.chunk_id).where(_REPLICAS.c.node_id == bindparam("node_id")).limit(1))
+_HELD_STATES = tuple(state for state in ReplicaState if state not in GOING_STATES)
 _DIGESTS_ON = Statement(
     select(_CHUNKS.c.digest)
     .join(_REPLICAS, _REPLICAS.c.chunk_id == _CHUNKS.c.id)
-    .where(_REPLICAS.c.node_id == bindparam("node_id"))
+    .where(_REPLICAS.c.node_id == bindparam("node_id"), _REPLICAS.c.state.in_(_HELD_STATES))
+    .limit(bindparam("limit"))
+)
+_DELETIONS_ON = Statement(
+    select(_CHUNKS.c.digest)
+    .join(_REPLICAS, _REPLICAS.c.chunk_id == _CHUNKS.c.id)
+    .where(_REPLICAS.c.node_id == bindparam("node_id"), _REPLICAS.c.state.in_(GOING_STATES))
     .limit(bindparam("limit"))
 )
 _REMOVE_VERSION = Statement(
@@ -155,8 +162,12 @@ class StagedContent:
         return _ANY_ON_NODE.one(self._cursor, node_id=node_id) is not None
 
     def digests_on(self, node_id: int, limit: int) -> list[bytes]:
-        """Some chunks with a copy on a node, in whatever state, as the database knows them."""
+        """Some chunks with a copy on a node, deletions left out, as the database knows them."""
         return [digest for (digest,) in _DIGESTS_ON.all(self._cursor, node_id=node_id, limit=limit)]
+
+    def deletions_on(self, node_id: int, limit: int) -> list[bytes]:
+        """Some chunks whose deletion on a node is on record, ordered or confirmed, as the database knows them."""
+        return [digest for (digest,) in _DELETIONS_ON.all(self._cursor, node_id=node_id, limit=limit)]
 
     def flush(self) -> None:
         """Write the changes: what others refer to comes first and goes last."""

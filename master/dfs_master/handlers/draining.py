@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
-from dfs_master.catalog.mutations.draining import ReleaseCopies, RemoveNode, SetDraining
+from dfs_master.catalog.mutations.draining import SetDraining
 from dfs_master.catalog.rows import NodeRow
 from dfs_master.cluster import Cluster
 from dfs_master.membership import LIVE
+from dfs_master.removal import remove_node
+from dfs_master.unsure import unsure_nodes
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
-from dfs_wire.errors import DfsError, NotFoundError
+from dfs_wire.errors import ConflictError, DfsError, NotFoundError
 from dfs_wire.event_listener import Respond
 from dfs_wire.service import Session
 
@@ -20,8 +22,15 @@ class DrainHandlers:
         self._cluster = cluster
 
     def drain(self, _session: Session, request: m.DrainNode, _body: bytes, respond: Respond) -> None:
-        """Begin or stop."""
+        """Begin or stop.
+
+        Raises:
+            ConflictError: it is too late to stop: the node goes just now.
+        """
         registry = self._cluster.registry
+        known = registry.nodes.get(request.node_id)
+        if request.cancel and known is not None and known.removing:
+            raise ConflictError(f"node {known.name} is being removed at this moment; it is too late to keep it")
 
         def deliver(result: NodeRow | DfsError) -> None:
             if isinstance(result, DfsError):
@@ -37,7 +46,8 @@ class DrainHandlers:
         node = self._cluster.registry.nodes.get(request.node_id)
         if node is None:
             raise NotFoundError(f"no node has the id {request.node_id}; see `dfs node list`")
-        left = self._cluster.reader.moves_left(request.node_id)
+        reader = self._cluster.reader
+        left = reader.moves_left(request.node_id, unsure_nodes(self._cluster.registry.nodes.values(), reader))
         return Answer(
             m.DrainProgressReply(
                 state=node.state,
@@ -47,31 +57,14 @@ class DrainHandlers:
                 draining=node.draining and node.state != LIVE,
                 only_here=left.only_here,
                 files=left.files,
+                damaged=left.damaged,
             )
         )
 
     def remove(self, _session: Session, request: m.RemoveNode, _body: bytes, respond: Respond) -> None:
         """Give up the node's copies step by step, then forget it. Refused as soon as one is needed."""
-        cluster = self._cluster
-
-        def released(result: int | DfsError) -> None:
-            if isinstance(result, DfsError):
-                respond(result)
-                return
-            step = ReleaseCopies(request.node_id) if result > 0 else None
-            try:
-                if step is not None:
-                    cluster.committer.submit(step, released)
-                else:
-                    cluster.committer.submit(RemoveNode(request.node_id), removed)
-            except DfsError as error:
-                respond(error)  # too much waits: nothing is lost, the caller may ask again
-
-        def removed(result: DfsError | None) -> None:
-            if isinstance(result, DfsError):
-                respond(result)
-                return
-            cluster.registry.forget(request.node_id)
-            respond(Answer(m.Done()))
-
-        cluster.committer.submit(ReleaseCopies(request.node_id), released)
+        remove_node(
+            self._cluster,
+            request.node_id,
+            lambda error: respond(Answer(m.Done()) if error is None else error),
+        )

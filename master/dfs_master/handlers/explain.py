@@ -8,6 +8,7 @@ from dfs_master.catalog.models import ReplicaState
 from dfs_master.cluster import Cluster
 from dfs_master.explaining import ChunkSeen, Scenery, about_chunks, about_node, size_text, survives
 from dfs_master.healing import Healing
+from dfs_master.unsure import unsure_nodes
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
 from dfs_wire.codec import encode_list
@@ -109,7 +110,7 @@ class ExplainHandlers:
         reader = self._cluster.reader
         with reader.snapshot():
             held = reader.held_by(node.id)
-            left = reader.moves_left(node.id)
+            left = reader.moves_left(node.id, unsure_nodes(scenery.nodes.values(), reader))
         return Explained("node", -1, about_node(node, held.copies, held.bytes, left.chunks, scenery))
 
     def _is_node(self, subject: str) -> bool:

@@ -14,6 +14,7 @@ from dfs_client.types import ClusterStatus
 from dfs_deploy.client_health import ClientHealth
 from dfs_deploy.plan import DeployRequest
 from dfs_deploy.program import cli
+from dfs_deploy.reports import safety_lines, safety_object
 from dfs_deploy.session import PROGRAM, Session
 from dfs_wire.errors import BadCredentialError, ConnectFailedError, CorruptError, DfsError, NotAllowedError
 from dfs_wire.messages import DrainProgressReply, NodeInfo, RepairStatusReply, StatusReply
@@ -307,3 +308,14 @@ def test_maintenance_says_whether_it_is_safe(dfs: Callable[..., int], capsys: py
     assert json.loads(capsys.readouterr().out)["maintenance_until"] is None
     assert dfs(fake, "node", "maintenance", "node-9") == 3
     assert fake.said == ["maintenance 2 False 7200", "maintenance 2 True 14400"]
+
+
+def test_a_damaged_last_copy_is_told_apart() -> None:
+    """No waiting helps there, so it says what does."""
+    left = DrainProgressReply(state="draining", chunks_left=2, bytes_left=9, only_here=2, files=["/a"], damaged=1)
+    (line,) = safety_lines("node-1", left)
+    assert line.startswith(
+        "Do not stop node-1 now: 2 chunks can be read nowhere else. Among them: /a. Damaged on node-1 as well: 1;"
+    )
+    assert "remove the files" in line
+    assert safety_object(left)["chunks_damaged"] == 1

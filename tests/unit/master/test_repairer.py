@@ -58,6 +58,14 @@ class Bench:
         answer = self.master.ask(session, request, encode_list(list(findings)) if findings else b"")
         return answer.items(list[m.Order]) if answer.body else []
 
+    def list_chunks(self, name: str, *digests: bytes) -> None:
+        """A node's whole inventory."""
+        session, node_id = self.sessions[name]
+        page = [m.InventoryChunk(digest, 1, len(CONTENT), 0, "") for digest in digests]
+        now_ms = self.master.clock.wall_ms()
+        request = m.Inventory(node_id=node_id, registration=1, first=bytes(32), last=b"\xff" * 32, started_at_ms=now_ms)
+        self.master.ask(session, request, encode_list(page))
+
     def live(self, seconds: float) -> dict[str, list[m.Order]]:
         """Let time pass with all that is due; the orders that nodes got, by node."""
         got: dict[str, list[m.Order]] = {}
@@ -217,6 +225,8 @@ def test_maintenance_over_the_wire(bench: Bench) -> None:
     bench.live(2)
     status = bench.master.ask(ADMIN, m.Status())
     assert [node.state for node in status.items(list[m.NodeInfo]) if node.id == node_id] == ["maintenance"]
+    assert bench.master.ask(ADMIN, m.DrainProgress(node_id=node_id)).header.only_here == 1, "b has not listed its copy"
+    bench.list_chunks("b", DIGEST)
     left = bench.master.ask(ADMIN, m.DrainProgress(node_id=node_id)).header
     assert (left.only_here, left.chunks_left, left.files) == (0, 1, ["/f"])
     assert bench.master.ask(ADMIN, m.SetMaintenance(node_id=node_id, off=True)).header.until_ms == 0

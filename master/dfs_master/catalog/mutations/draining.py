@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 
-from dfs_master.catalog.models import ChunkState, NodeIntent, NodeState, ReplicaState
+from dfs_master.catalog.models import GOING_STATES, ChunkState, NodeIntent, NodeState, ReplicaState
 from dfs_master.catalog.mutations.base import Context, Mutation
-from dfs_master.catalog.rows import NodeRow, ReplicaRow
+from dfs_master.catalog.reader_explain import files_of_chunk
+from dfs_master.catalog.rows import ChunkRow, NodeRow, ReplicaRow
+from dfs_master.catalog.staged_content import Replicas
 from dfs_wire.errors import ConflictError, NotFoundError
+
+#: Files that a refusal names.
+_FILES_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,10 @@ class SetMaintenance(Mutation[NodeRow]):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseCopies(Mutation[int]):
-    """Give up at most `limit` copies of a draining node that no chunk needs; the reply says how many it were."""
+    """Give up at most `limit` copies of a draining node that no chunk needs; the reply says how many it were.
+
+    Its deletions stay on record: as long as it is a node, receipts of before them must not count.
+    """
 
     node_id: int
     limit: int = 500
@@ -91,10 +99,63 @@ class ReleaseCopies(Mutation[int]):
             return
         replicas = context.content.replicas(chunk.id)
         mine = replicas.get(self.node_id)
-        staying = sum(_stays(context, row, self.node_id) for row in replicas.values())
-        if mine is not None and mine.state == ReplicaState.GOOD and staying < chunk.copies_wanted:
-            raise ConflictError(f"node {node.name} still holds copies that are needed; wait until it is drained")
-        rest = {each: row for each, row in replicas.items() if each != self.node_id}
+        staying = sum(_stays(context, chunk, row, self.node_id) for row in replicas.values())
+        if mine is None or mine.state in GOING_STATES:
+            return
+        if mine.state in (ReplicaState.GOOD, ReplicaState.BAD) and staying < chunk.copies_wanted:
+            raise _needed(context, node, chunk, replicas)
+        context.content.put_chunk(chunk, {each: row for each, row in replicas.items() if each != self.node_id})
+
+
+def _needed(context: Context, node: NodeRow, chunk: ChunkRow, replicas: Replicas) -> ConflictError:
+    """Why a copy is not given up. A damaged one may be all that is left: then no waiting helps."""
+    if any(row.state == ReplicaState.GOOD for row in replicas.values()):
+        return ConflictError(f"node {node.name} still holds copies that are needed; wait until it is drained")
+    files = files_of_chunk(context.staging.cursor, chunk.id, _FILES_NAMED)
+    of = f" of {', '.join(files)}" if files else ""
+    return ConflictError(
+        f"node {node.name} holds the last bytes of the chunk {chunk.digest.hex()}{of}, and they are damaged; start the "
+        "nodes that have another copy, or remove the files and wait until the chunk is collected"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetDeletions(Mutation[int]):
+    """Forget at most `limit` deletions of a node that is on its way out and holds no copy any more; the reply says how
+    many it were.
+
+    Only when no receipt of the node counts any more: the last step before `RemoveNode`.
+    """
+
+    node_id: int
+    limit: int = 500
+
+    def apply(self, context: Context) -> int:
+        """One step.
+
+        Raises:
+            NotFoundError: no node has this id.
+            ConflictError: it is not being drained any more, or it holds a copy.
+        """
+        node = _node(context, self.node_id)
+        if node.intent != NodeIntent.DRAINING:
+            raise ConflictError(f"node {node.name} is {node.state}; drain it first")
+        if context.content.digests_on(self.node_id, 1):
+            raise ConflictError(f"node {node.name} got copies meanwhile; remove it again")
+        digests = context.content.deletions_on(self.node_id, self.limit)
+        for digest in digests:
+            self._forget(context, digest)
+        return len(digests)
+
+    def row_count(self) -> int:
+        """A replica and a chunk each."""
+        return 2 * self.limit
+
+    def _forget(self, context: Context, digest: bytes) -> None:
+        chunk = context.content.chunk(digest)
+        if chunk is None:
+            return
+        rest = {each: row for each, row in context.content.replicas(chunk.id).items() if each != self.node_id}
         if not rest and chunk.state == ChunkState.DELETING:
             context.content.drop_chunk(chunk)  # this was the last node whose word was waited for
         else:
@@ -141,10 +202,12 @@ def _with_intent(before: NodeRow, intent: NodeIntent, shown: NodeState) -> NodeR
     return row
 
 
-def _stays(context: Context, row: ReplicaRow, leaving: int) -> bool:
-    """Whether a copy is verified, on another node that serves and is not to go either."""
+def _stays(context: Context, chunk: ChunkRow, row: ReplicaRow, leaving: int) -> bool:
+    """Whether a copy is verified, on another node that serves, answers for it since, and is not to go either."""
     standing = context.nodes.get(row.node_id)
     if row.node_id == leaving or row.state != ReplicaState.GOOD or standing is None or not standing.copies_count:
+        return False
+    if not standing.vouches(chunk.digest, row.verified_at):
         return False
     other = context.staging.node(row.node_id)
     return other is not None and other.intent != NodeIntent.DRAINING
