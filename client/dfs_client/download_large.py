@@ -12,6 +12,7 @@ from blake3 import blake3
 from dfs_client.backoff import Cancellation
 from dfs_client.engine import Engine
 from dfs_client.executors import Executor
+from dfs_client.file_objects import write_all
 from dfs_client.local_files import mapping_os_errors
 from dfs_client.meter import Meter
 from dfs_client.opened import OpenedVersion
@@ -80,7 +81,7 @@ def write_in_order(engine: Engine, opened: OpenedVersion, target: BinaryIO, *, p
     for data in _in_order(engine, opened):
         whole.update(data)
         with mapping_os_errors("the output"):
-            _write_all(target, data)
+            write_all(target, data)
         meter.add(len(data))
     _compare(opened, whole.digest())
     meter.tell("done")
@@ -130,13 +131,6 @@ def _fetch_into(
 
 def _give_back(engine: Engine, buffer: bytearray, _: object) -> None:
     engine.buffers.give(buffer)
-
-
-def _write_all(target: BinaryIO, data: memoryview) -> None:
-    """An unbuffered file object may take less than it was given."""
-    while data:
-        written = target.write(data)
-        data = data[len(data) if written is None else written :]
 
 
 def _compare(opened: OpenedVersion, digest: bytes) -> None:

@@ -9,6 +9,7 @@ from typing import BinaryIO, TextIO, TypeVar, cast
 import msgspec
 
 from dfs_client.display import human_bytes, local_time, utc_time, visible
+from dfs_client.file_objects import flush_all, write_all
 from dfs_wire.errors import DfsError
 
 #: A table on a terminal takes its column widths from this many rows at a time, so that a long list begins at once.
@@ -135,12 +136,21 @@ class Output:
 
     def _write(self, text: str) -> None:
         try:
-            self.out.write(text)
+            self._put(text)
         except BrokenPipeError as error:
             raise OutputClosedError from error
         except UnicodeEncodeError:
             encoding = self.out.encoding or "ascii"
-            self.out.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            self._put(text.encode(encoding, "backslashreplace").decode(encoding))
+
+    def _put(self, text: str) -> None:
+        out = self.out
+        buffer = getattr(out, "buffer", None)
+        if isinstance(buffer, io.RawIOBase):
+            # Unbuffered (PYTHONUNBUFFERED): such a stream may take a part, which the text layer does not notice.
+            write_all(buffer, memoryview(text.encode(out.encoding, out.errors or "strict")))
+        else:
+            out.write(text)
 
     def _say(self, text: str) -> None:
         try:
@@ -195,7 +205,7 @@ class _GuardedBytes(io.RawIOBase):
         """Write all of a bytes-like object."""
         view = memoryview(cast(bytes, data)).cast("B")
         try:
-            self._bytes.write(view)
+            write_all(self._bytes, view)
         except BrokenPipeError as error:
             raise OutputClosedError from error
         return len(view)
@@ -205,6 +215,6 @@ class _GuardedBytes(io.RawIOBase):
         if self._bytes.closed:
             return
         try:
-            self._bytes.flush()
+            flush_all(self._bytes)
         except BrokenPipeError as error:
             raise OutputClosedError from error

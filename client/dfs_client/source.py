@@ -3,7 +3,7 @@
 import os
 import stat
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 from dfs_client.local_files import PERMISSION_BITS, mapped, mapping_os_errors
 from dfs_client.types import LocalPath
@@ -104,14 +104,3 @@ class LocalSource:
 def source_changed(path: object) -> SourceChangedError:
     """The error for a local file that did not stand still."""
     return SourceChangedError(f"{path} changed while it was uploaded, nothing was stored; upload it again")
-
-
-def read_some(stream: BinaryIO, buffer: memoryview) -> int:
-    """Read from a file object, which may give less than asked for; 0 means its end."""
-    # Not every file object has `readinto`.
-    readinto = getattr(stream, "readinto", None)
-    if readinto is not None:
-        return readinto(buffer) or 0
-    data = stream.read(len(buffer))
-    buffer[: len(data)] = data
-    return len(data)

@@ -5,8 +5,9 @@ from functools import partial
 from typing import BinaryIO
 
 from dfs_client.engine import Engine
+from dfs_client.file_objects import read_some
 from dfs_client.meter import Meter
-from dfs_client.source import LocalSource, read_some
+from dfs_client.source import LocalSource
 from dfs_client.types import LocalPath, Progress, Uploaded
 from dfs_client.upload_empty import STREAM_MODE, upload_empty
 from dfs_client.upload_small import SMALL_BYTES_MAX, upload_small
