@@ -149,9 +149,17 @@ def test_a_non_blocking_pipe_gets_all_bytes_of_a_download(dfs: Dfs, buffering: i
     """None, or `BlockingIOError` with what was taken, means later."""
     dfs.upload(io.BytesIO(CONTENT), "/file")
     with slow_reader() as (writing, arrived), open(writing, "wb", buffering=buffering, closefd=False) as pipe:
-        assert dfs.download("/file", cast(BinaryIO, pipe)).size == len(CONTENT)
-        out = Output(program="x", out=io.TextIOWrapper(cast(BinaryIO, pipe), write_through=True))
-        out.binary().flush()
+        out = Output(program="x", out=io.TextIOWrapper(cast(BinaryIO, pipe), write_through=True)).binary()
+        assert dfs.download("/file", out).size == len(CONTENT)
+        out.flush()
+    assert arrived == CONTENT
+
+
+def test_a_non_blocking_file_object_gets_all_bytes_of_a_download(dfs: Dfs) -> None:
+    """The library writes to what it was given."""
+    dfs.upload(io.BytesIO(CONTENT), "/file")
+    with slow_reader() as (writing, arrived), open(writing, "wb", buffering=0, closefd=False) as pipe:
+        dfs.download("/file", cast(BinaryIO, pipe))
     assert arrived == CONTENT
 
 
