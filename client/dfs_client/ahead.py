@@ -5,6 +5,7 @@ Where it knows the content already, plans go on: they spare the bytes, and copie
 """
 
 import logging
+import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Collection
@@ -12,11 +13,12 @@ from collections.abc import Collection
 import msgspec
 
 from dfs_client.master import MasterClient
+from dfs_runtime import forks
 from dfs_runtime.clock import Clock
 from dfs_wire.errors import DfsError
 from dfs_wire.limits import AHEAD_CHUNK_BYTES_MAX, AHEAD_CHUNK_BYTES_MIN
 from dfs_wire.messages import WriteTicket
-from dfs_wire.tickets import holder_of
+from dfs_wire.tickets import KEY_BYTES, holder_of
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,13 @@ class AheadTickets:
         self.secret = secret
         self._lock = threading.Lock()
         self._shelves: OrderedDict[str, _Shelf] = OrderedDict()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In a child: tickets are used by one process, which counts their bytes and alone has their secret."""
+        self.secret = os.urandom(KEY_BYTES)
+        self._lock = threading.Lock()
+        self._shelves = OrderedDict()
 
     def take(self, path: str, size: int, avoided: Collection[int]) -> WriteTicket | None:
         """A ticket for a chunk of `size` bytes of a file at `path`, past the nodes to avoid; None: plan it."""

@@ -40,6 +40,7 @@ from dfs_client.types import (
     Uploaded,
     UploadResult,
 )
+from dfs_runtime import forks
 from dfs_runtime.clock import Clock, SystemClock
 from dfs_runtime.home import dfs_home
 from dfs_wire.channel import Dialer
@@ -128,7 +129,8 @@ def connect(
 class Dfs:
     """One cluster. Paths are absolute; the leading `/` may be missing.
 
-    Safe to use from several threads; a file object that it gives is for one thread.
+    Safe to use from several threads; a file object that it gives is for one thread. After a fork both processes may go
+    on with it; what was half done at the fork (an open writer, a loop over results) is the parent's to finish.
     """
 
     def __init__(
@@ -169,6 +171,11 @@ class Dfs:
         self._admin: MasterClient | None = None
         user_dialer = RoleFinder(dialer) if settings.key_given else dialer
         self._master = self._master_client(self._new_pool(user_dialer, Role.CLIENT, settings.key))
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In a child: nobody holds the lock. What the parts share they put aside themselves."""
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self

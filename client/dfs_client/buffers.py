@@ -2,6 +2,7 @@
 
 import threading
 
+from dfs_runtime import forks
 from dfs_wire.limits import MIB
 
 BUFFER_BYTES_MAX = 64 * MIB
@@ -20,6 +21,12 @@ class BufferPool:
         self._lent = 0
         # Buffers of one size, kept because fresh pages cost more than the copy into them.
         self._free: list[bytearray] = []
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In a child: those who would give buffers back are not there."""
+        self._changed = threading.Condition()
+        self._lent = 0
 
     def reserve(self, size: int) -> None:
         """Wait until `size` more bytes are free, and take them."""

@@ -5,6 +5,9 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from dfs_runtime import forks
+from dfs_wire.errors import UsageError
+
 if TYPE_CHECKING:
     # Loaded with the first task: a client that only lists has none.
     from concurrent.futures import Future
@@ -72,8 +75,9 @@ class ThreadExecutor:
         self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._unfinished = 0
+        self._unfinished: set[Future[Any]] = set()
         self._closed = False
+        forks.register(self)
 
     def submit(self, task: Callable[[], T]) -> "Future[T]":
         """Queue `task`.
@@ -87,8 +91,8 @@ class ThreadExecutor:
         with self._lock:
             if self._closed:
                 raise RuntimeError("this connection to the cluster was closed")
-            self._unfinished += 1
-            if len(self._threads) < min(self.width, self._unfinished):
+            self._unfinished.add(future)
+            if len(self._threads) < min(self.width, len(self._unfinished)):
                 name = f"{self._name}-transfer-{len(self._threads) + 1}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._threads.append(thread)
@@ -107,10 +111,22 @@ class ThreadExecutor:
         for thread in self._threads:
             thread.join(CLOSE_SECONDS)
 
+    def after_fork(self) -> None:
+        """In a child: the threads are the parent's, and so are their tasks. Who waits for one here is told."""
+        self._tasks = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = []
+        theirs, self._unfinished = self._unfinished, set()
+        for future in theirs:
+            # A thread that is not there any more may have held its lock.
+            type(future).__init__(future)
+            future.set_exception(UsageError("this was begun before the process forked; begin it again in the child"))
+
     def _work(self) -> None:
         while (item := self._tasks.get()) is not None:
-            _run(*item)
-            # Else this thread would keep the last chunk's buffer alive while it waits for the next task.
-            del item
+            task, future = item
+            _run(task, future)
             with self._lock:
-                self._unfinished -= 1
+                self._unfinished.discard(future)
+            # Else this thread would keep the last chunk's buffer alive while it waits for the next task.
+            del item, task, future

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from dfs_runtime import forks
 from dfs_wire.checksum import crc32c
 from dfs_wire.codec import decode, encode
 from dfs_wire.errors import ProtocolError
@@ -66,6 +67,16 @@ class ReceiptJournal:
         #: File -> digests in it that are not committed yet.
         self._pending: dict[Path, set[bytes]] = {}
         self.loaded: list[Receipt] = list(self._load(now_ms))
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In a child: the upload is the parent's, and so are the files; neither is written nor removed here."""
+        self._lock = threading.Lock()
+        self._broken = True
+        self._pending = {}
+        own, self._own = self._own, None
+        if own is not None:
+            os.close(own)
 
     def append(self, receipts: Iterable[Receipt]) -> None:
         """Remember receipts as they arrive."""

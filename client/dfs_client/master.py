@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from dfs_client.backoff import Backoff
+from dfs_runtime import forks
 from dfs_runtime.clock import Clock, Deadline
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
@@ -60,6 +61,12 @@ class MasterClient:
         self._lock = threading.Lock()
         self._hello: m.HelloReply | None = None
         self._ahead_ms = 0
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In a child: nobody holds the lock, and chance goes another way, or both processes would make the same ids."""
+        self._lock = threading.Lock()
+        self._random.seed()
 
     def cluster_id(self) -> str:
         """The id of the cluster that answers at the address."""

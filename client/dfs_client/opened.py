@@ -58,6 +58,10 @@ class OpenedVersion:
         #: The extents at its beginning: all of them, where it is small.
         self.first = window.extents
 
+    def after_fork(self) -> None:
+        """In a child: nobody holds the lock. For the file object that keeps the version."""
+        self._lock = threading.Lock()
+
     @property
     def reply(self) -> OpenReply:
         """Size, digest, mode and time of the version."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dfs_client.backoff import Cancellation
 from dfs_client.engine import Engine
 from dfs_client.opened import OpenedVersion
+from dfs_runtime import forks
 from dfs_wire.limits import BLOCK_BYTES, MIB
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ class RemoteReader(io.RawIOBase):
         self._stretch_start = 0
         self._stretch = b""
         self._ahead_bytes = AHEAD_BYTES_MIN
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In a child: what is fetched ahead comes to the parent only."""
+        self._next = None
+        self._opened.after_fork()
 
     def readable(self) -> bool:
         """Always."""

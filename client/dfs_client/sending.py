@@ -12,6 +12,7 @@ from dfs_client.backoff import Backoff, Cancellation
 from dfs_client.master import MasterClient
 from dfs_client.receipts import Ledger
 from dfs_client.transfer import NodeClient
+from dfs_runtime import forks
 from dfs_runtime.clock import Clock, Deadline
 from dfs_wire.errors import (
     BadTicketError,
@@ -63,6 +64,11 @@ class Troubles:
         self._clock = clock
         self._lock = threading.Lock()
         self._until: dict[int, float] = {}
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In a child: nobody holds the lock."""
+        self._lock = threading.Lock()
 
     def add(self, node_id: int, seconds: float = AVOID_SECONDS) -> None:
         """Avoid this node for a while."""

@@ -10,6 +10,7 @@ from dfs_client.types import Progress, Uploaded
 from dfs_client.upload import expectation, refuse_existing
 from dfs_client.upload_empty import STREAM_MODE
 from dfs_client.upload_job import UploadJob
+from dfs_runtime import forks
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -32,6 +33,12 @@ class RemoteWriter(io.BufferedIOBase):
             refuse_existing(engine, path)
         self._engine = engine
         self._job: UploadJob | None = UploadJob(engine, path, Meter(progress, path, -1), expect=expectation(clobber))
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In a child: the version is the parent's to commit. Here the file is closed."""
+        self._job = None
+        super().close()
 
     def writable(self) -> bool:
         """Always."""

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from types import TracebackType
 
+from dfs_runtime import forks
 from dfs_wire.channel import Channel, Dialer
 from dfs_wire.messages import Hello
 
@@ -23,6 +24,7 @@ class ChannelPool:
         self._lock = threading.Lock()
         self._idle: defaultdict[str, list[Channel]] = defaultdict(list)
         self._closed = False
+        forks.register(self)
 
     def channel(self, address: str) -> "Loan":
         """An open channel to `host:port` for the length of the block; a broken one is not lent again.
@@ -64,6 +66,11 @@ class ChannelPool:
             dropped = self._idle.pop(address, [])
         for channel in dropped:
             channel.close()
+
+    def after_fork(self) -> None:
+        """In a child: all channels are the parent's, and close their copies themselves."""
+        self._lock = threading.Lock()
+        self._idle = defaultdict(list)
 
     def close(self) -> None:
         """Close all idle channels, and those on loan as they come back."""

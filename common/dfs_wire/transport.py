@@ -11,6 +11,7 @@ import struct
 from contextlib import suppress
 from typing import Any
 
+from dfs_runtime import forks
 from dfs_runtime.clock import Deadline, SystemClock
 from dfs_wire.errors import ConnectFailedError, ProtocolError, TimedOutError, UnavailableError
 from dfs_wire.limits import CONNECT_SECONDS
@@ -158,6 +159,10 @@ class Transport:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
+    def after_fork(self) -> None:
+        """In a child: the connection is the parent's. This copy of its descriptor goes, without a word to the peer."""
+        self._socket.close()
+
     def _shorten(self, all_by: Deadline) -> None:
         """Let the next call wait no longer than all together may.
 
@@ -215,4 +220,6 @@ def connect(address: str, seconds: float = CONNECT_SECONDS) -> Transport:
         raise ConnectFailedError(
             f"cannot connect to {address} ({error.strerror or error}); is it running, and is the address right?"
         ) from error
-    return Transport(connected, address)
+    transport = Transport(connected, address)
+    forks.register(transport)
+    return transport
