@@ -11,7 +11,7 @@ from dfs_client.master import outcome_error
 from dfs_client.receipts import Ledger
 from dfs_client.sending import Chunk
 from dfs_client.source import source_changed
-from dfs_wire.errors import BadTicketError, ChunksMissingError, DfsError, ProtocolError
+from dfs_wire.errors import BadTicketError, ChunksMissingError, DfsError, ProtocolError, TooFewNodesError
 from dfs_wire.messages import ChunkWanted, FileCommit, Outcome, WriteTicket
 
 #: Commits of one file, before `chunks_missing` is taken for an answer.
@@ -162,8 +162,15 @@ def _mend(
     failures = _store_again(engine, gaps, ledger, cancellation)
     unmended: dict[int, DfsError] = {}
     for index, digests in needed.items():
-        if failed := [digest for digest in digests if digest in failures]:
-            unmended[index] = failures[failed[0]] or refused[index][1]
+        error = refused[index][1]
+        failed = [digest for digest in digests if digest in failures]
+        if any(
+            isinstance(failures[each], TooFewNodesError) and copies_asked(error) < gaps[each].copies for each in failed
+        ):
+            # Another file asked for too many copies. Without it, fewer are tried next.
+            continue
+        if failed:
+            unmended[index] = failures[failed[0]] or error
     return unmended
 
 

@@ -19,7 +19,7 @@ from dfs_client.packing import Fit, Pack, PackedFile, new_buffer
 from dfs_client.sending import Chunk
 from dfs_client.types import LocalPath, Progress, ProgressEvent, UploadResult
 from dfs_client.upload import expectation, upload_file
-from dfs_wire.errors import BusyError, DfsError, NotAllowedError, UnavailableError
+from dfs_wire.errors import BusyError, DfsError, NotAllowedError, TooFewNodesError, UnavailableError
 from dfs_wire.messages import ChunkWanted, WriteTicket
 from dfs_wire.paths import split_path
 
@@ -52,6 +52,8 @@ class _Run:
         self._hopeless: DfsError | None = None
         #: Directories whose policy asks for more than a plan knew, with the copies. Written by tasks, item by item.
         self._demanding: dict[str, int] = {}
+        #: Directories whose policy asks for more copies than nodes can take: asked once each. Written as above.
+        self._unmet: dict[str, TooFewNodesError] = {}
         self._under_way: deque[tuple[Pack, Future[None]]] = deque()
         self._spare: list[bytearray] = []
         self._pack = Pack(new_buffer())
@@ -83,11 +85,13 @@ class _Run:
         return self._pack.add(source, path)
 
     def _upload_large(self, source: LocalPath, path: str) -> UploadResult:
-        if self._hopeless is not None:
-            return UploadResult(source, path, error=self._hopeless)
+        if error := self._hopeless or self._unmet.get(_directory(path)):
+            return UploadResult(source, path, error=error)
         try:
             done = upload_file(self._engine, Path(source), path, clobber=self._clobber, progress=self._progress)
         except DfsError as error:
+            if isinstance(error, TooFewNodesError):
+                self._unmet[_directory(path)] = error
             self._lose_hope(error)
             return UploadResult(source, path, error=error)
         return UploadResult(source, path, done)
@@ -130,12 +134,16 @@ class _Run:
             self._engine.buffers.release(pack.size)
 
     def _send(self, pack: Pack, digest: bytes) -> None:
-        found = self._plan(pack, digest)
-        if found is None or found[1] is None:
-            return
-        path, ticket = found
-        pack.sent = True
-        self._engine.sender.send(path, Chunk(digest, pack.content), ticket, self._ledger, self._cancellation)
+        while (found := self._plan(pack, digest)) is not None and found[1] is not None:
+            path, ticket = found
+            pack.sent = True
+            try:
+                self._engine.sender.send(path, Chunk(digest, pack.content), ticket, self._ledger, self._cancellation)
+            except TooFewNodesError as error:
+                # A node went away meanwhile; others may ask for fewer copies.
+                self._unmet[_directory(path)] = error
+            else:
+                return
 
     def _plan(self, pack: Pack, digest: bytes) -> tuple[str, WriteTicket | None] | None:
         """Plan under the policy of the file that asks for most, as far as that is known; None if all are refused.
@@ -143,10 +151,14 @@ class _Run:
         Where another file's policy asks for more, the commit says so and the pack is mended.
         """
         wanted = [ChunkWanted(digest, pack.size)]
+        self._end_unmet(pack)
         while asking := [file for file in pack.alive() if file.size]:
             file = max(asking, key=lambda each: self._demanding.get(_directory(each.path), 0))
             try:
                 return file.path, self._engine.sender.plan(file.path, wanted, self._ledger)[digest]
+            except TooFewNodesError as error:
+                self._unmet[_directory(file.path)] = error
+                self._end_unmet(pack)
             except DfsError as error:
                 if self._lose_hope(error):
                     raise
@@ -172,9 +184,21 @@ class _Run:
         if copies := copies_asked(error):
             self._demanding[_directory(path)] = copies
 
+    def _end_unmet(self, pack: Pack) -> None:
+        """End the files whose directory's policy cannot be met. An empty one needs no node."""
+        if self._unmet:
+            for file in pack.alive():
+                if file.size:
+                    file.error = self._unmet.get(_directory(file.path))
+
     def _lose_hope(self, error: DfsError) -> bool:
-        """Whether the error speaks of the cluster rather than of one file; then the rest ends with it too."""
-        if isinstance(error, (UnavailableError, NotAllowedError)) and not isinstance(error, BusyError):
+        """Whether the error speaks of the cluster rather than of one file; then the rest ends with it too.
+
+        Too few nodes speaks of one policy, as busy does of one moment.
+        """
+        if isinstance(error, UnavailableError | NotAllowedError) and not isinstance(
+            error, BusyError | TooFewNodesError
+        ):
             self._hopeless = error
             return True
         return False

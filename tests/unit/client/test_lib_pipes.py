@@ -149,9 +149,11 @@ def test_a_non_blocking_pipe_gets_all_bytes_of_a_download(dfs: Dfs, buffering: i
     """None, or `BlockingIOError` with what was taken, means later."""
     dfs.upload(io.BytesIO(CONTENT), "/file")
     with slow_reader() as (writing, arrived), open(writing, "wb", buffering=buffering, closefd=False) as pipe:
-        out = Output(program="x", out=io.TextIOWrapper(cast(BinaryIO, pipe), write_through=True)).binary()
+        text = io.TextIOWrapper(cast(BinaryIO, pipe), write_through=True)
+        out = Output(program="x", out=text).binary()
         assert dfs.download("/file", out).size == len(CONTENT)
         out.flush()
+        text.detach()
     assert arrived == CONTENT
 
 

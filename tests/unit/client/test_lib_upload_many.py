@@ -177,6 +177,52 @@ def test_a_cluster_that_refuses_ends_all_at_once(cluster: FakeCluster, dfs: Dfs,
     assert len(cluster.sent(Plan)) == 1
 
 
+def test_a_policy_that_cannot_be_met_fails_its_own_files(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
+    """Those of other directories are stored, and each such directory is asked for once, however many files it has."""
+    pairs = make_files(tmp_path, 2 * PACK_FILES_MAX)
+    large = tmp_path / "large"
+    large.write_bytes(os.urandom(2 * MIB))
+    cluster.policies["/strict"] = 5
+    pairs = [(source, path if number % 2 else f"/strict/{number}") for number, (source, path) in enumerate(pairs)]
+    pairs += [(large, "/strict/large"), (large, "/tree/large")]
+    results = list(dfs.upload_many(pairs))
+    assert {type(result.error) for result in results if result.path.startswith("/strict")} == {TooFewNodesError}
+    assert all(result.ok for result in results if result.path.startswith("/tree"))
+    assert sum(request.path.startswith("/strict") for request in cluster.sent(Plan)) == 1
+    assert len(cluster.files) == PACK_FILES_MAX + 1
+
+
+def test_a_policy_that_a_mended_pack_cannot_meet_fails_its_own_files(
+    cluster: FakeCluster, dfs: Dfs, tmp_path: Path
+) -> None:
+    """Where the commit asks for more copies, the most demanding file does not take the others along."""
+    sources = [source for source, _ in make_files(tmp_path, 3)]
+    cluster.policies.update({"/one": 1, "/two": 2, "/five": 5})
+    results = list(dfs.upload_many(zip(sources, ["/one/a", "/two/b", "/five/c"], strict=True)))
+    assert [type(result.error) for result in results] == [type(None), type(None), TooFewNodesError]
+
+
+def test_nodes_that_go_meanwhile_fail_only_who_needs_them(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
+    """A pack that was planned for three copies goes with two, for those who ask for two."""
+    sources = [source for source, _ in make_files(tmp_path, 2)]
+    cluster.policies["/three"] = 3
+    dead = cluster.nodes[3]
+
+    def die(_address: str, request: Header) -> None:
+        if isinstance(request, PutChunk):
+            dead.up = False
+
+    cluster.hook = die
+    ticket = cluster._ticket
+
+    def of_live(chunk: object, holders: set[int], missing: int, excluded: list[int]) -> object:
+        return ticket(chunk, holders, missing, [*excluded, *([] if dead.up else [dead.id])])  # type: ignore[arg-type]
+
+    cluster._ticket = of_live  # type: ignore[assignment, method-assign]
+    results = list(dfs.upload_many(zip(sources, ["/three/a", "/two/b"], strict=True)))
+    assert [type(result.error) for result in results] == [TooFewNodesError, type(None)]
+
+
 def test_a_caller_may_stop_early(cluster: FakeCluster, tmp_path: Path) -> None:
     """Closing the iterator ends the work and gives all buffers back."""
     with cluster.connect(executor=ThreadExecutor(4)) as dfs:
