@@ -7,6 +7,7 @@ from functools import partial
 from blake3 import blake3
 
 from dfs_client.backoff import Cancellation
+from dfs_client.commit_room import CommitRoom
 from dfs_client.engine import Engine
 from dfs_client.receipts import Ledger
 from dfs_client.sending import Chunk
@@ -28,6 +29,7 @@ class ChunkPipeline:
     Attributes:
         size: bytes added so far.
         bytes_sent: bytes of those chunks that the cluster did not hold.
+        room: what the commit can carry; told the size by who knows it.
     """
 
     def __init__(self, engine: Engine, path: str, ledger: Ledger, on_bytes: Callable[[int], None]) -> None:
@@ -44,6 +46,7 @@ class ChunkPipeline:
         self._unplanned_bytes = 0
         self._tasks: list[Future[int]] = []
         self.extents: list[Extent] = []
+        self.room = CommitRoom(path)
         self.size = 0
         self.bytes_sent = 0
 
@@ -116,6 +119,7 @@ class ChunkPipeline:
             return
         wanted = [chunk.wanted for chunk, _ in self._unplanned]
         tickets = self._engine.sender.plan(self._path, wanted, self._ledger)
+        self.room.check(len(self.extents), [self._receipts(digest, ticket) for digest, ticket in tickets.items()])
         batch, self._unplanned, self._unplanned_bytes = self._unplanned, [], 0
         for chunk, buffer in batch:
             ticket = tickets[chunk.digest]
@@ -124,6 +128,10 @@ class ChunkPipeline:
                 self._on_bytes(len(chunk.data))
             else:
                 self._tasks.append(self._engine.executor.submit(partial(self._send, chunk, buffer, ticket)))
+
+    def _receipts(self, digest: bytes, ticket: WriteTicket | None) -> int:
+        """How many the commit will carry for a chunk: those that are here, and those that its put brings."""
+        return len(self._ledger.of([digest])) + (len(ticket.hops) if ticket is not None else 0)
 
     def _send(self, chunk: Chunk, buffer: bytearray, ticket: WriteTicket) -> int:
         try:

@@ -15,6 +15,7 @@ class LocalSource:
 
     Attributes:
         size: bytes, or -1 for a pipe.
+        allocated: bytes that the disk holds of it; fewer where it has holes.
     """
 
     def __init__(self, path: LocalPath) -> None:
@@ -41,6 +42,7 @@ class LocalSource:
             raise
         before = self._before
         self.size = before.st_size if self.regular else -1
+        self.allocated = before.st_blocks * 512
         self.mtime_ns = before.st_mtime_ns
         self.mode = before.st_mode & PERMISSION_BITS
 

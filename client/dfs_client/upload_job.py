@@ -101,6 +101,7 @@ class UploadJob:
 def upload_chunks(engine: Engine, local: LocalSource, path: str, meter: Meter, *, expect: int) -> Uploaded:
     """Store a regular file, chunk by chunk."""
     job = UploadJob(engine, path, meter, expect=expect)
+    job.pipeline.room.expect(local.size, local.allocated)
     try:
         for _, length in cuts(local.size):
             if job.fill(local.read_into, length) < length:
