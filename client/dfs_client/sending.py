@@ -11,7 +11,7 @@ from dfs_client.ahead import AheadTickets
 from dfs_client.backoff import Backoff, Cancellation
 from dfs_client.master import MasterClient
 from dfs_client.receipts import Ledger
-from dfs_client.transfer import NodeClient
+from dfs_client.transfer import NodeClient, renewals
 from dfs_runtime import forks
 from dfs_runtime.clock import Clock, Deadline
 from dfs_wire.errors import (
@@ -191,10 +191,23 @@ class ChunkSender:
             address = self._addresses.get(node_id)
             if address is None:
                 continue
+            for part in renewals(receipts):
+                try:
+                    ledger.add(self._renew(address, part))
+                except DfsError as error:
+                    logger.info("node %d did not renew %d receipts: %s", node_id, len(part), error)
+
+    def _renew(self, address: str, receipts: list[Receipt]) -> list[Receipt]:
+        """Fresh receipts from one node, which may be busy with those of others for a while."""
+        backoff = Backoff(self._clock, self._random)
+        busy_until = Deadline(self._clock, BUSY_SECONDS)
+        while True:
             try:
-                ledger.add(self._nodes.renew(address, receipts))
-            except DfsError as error:
-                logger.info("node %d did not renew %d receipts: %s", node_id, len(receipts), error)
+                return self._nodes.renew(address, receipts)
+            except BusyError:
+                if busy_until.passed():
+                    raise
+            backoff.pause()
 
     def _try(
         self, chunk: Chunk, ticket: WriteTicket, ledger: Ledger, failed: list[int], cancellation: Cancellation

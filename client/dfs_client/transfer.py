@@ -1,7 +1,7 @@
 """One chunk to or from one node, one try. Who retries, and where, is decided by the callers."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from blake3 import blake3
 
@@ -10,7 +10,14 @@ from dfs_wire.channel import GetStream
 from dfs_wire.checksum import crc32c
 from dfs_wire.codec import encode_list
 from dfs_wire.errors import ChunkCorruptError, ProtocolError
-from dfs_wire.limits import BLOCK_BYTES, CHUNK_BYTES_MAX, EAGER_BODY_BYTES_MAX, STREAM_BLOCK_BYTES
+from dfs_wire.limits import (
+    BLOCK_BYTES,
+    CHUNK_BYTES_MAX,
+    EAGER_BODY_BYTES_MAX,
+    RENEW_CHUNK_BYTES_MAX,
+    RENEW_RECEIPTS_MAX,
+    STREAM_BLOCK_BYTES,
+)
 from dfs_wire.messages import (
     GetChunk,
     GetChunkReply,
@@ -146,13 +153,27 @@ class NodeClient:
         return found
 
     def renew(self, address: str, receipts: list[Receipt]) -> list[Receipt]:
-        """Fresh receipts for those chunks that the node still holds whole."""
+        """Fresh receipts for those chunks that the node still holds whole, of a list that `renewals` gave."""
         with self._pool.channel(address) as channel:
             return channel.call(RenewReceipts(), RenewReceiptsReply, encode_list(receipts)).items(list[Receipt])
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.close()
+
+
+def renewals(receipts: Iterable[Receipt]) -> Iterator[list[Receipt]]:
+    """Receipts of one node, in lists that it renews by one request each."""
+    part: list[Receipt] = []
+    size = 0
+    for receipt in receipts:
+        if part and (len(part) == RENEW_RECEIPTS_MAX or size + receipt.size > RENEW_CHUNK_BYTES_MAX):
+            yield part
+            part, size = [], 0
+        part.append(receipt)
+        size += receipt.size
+    if part:
+        yield part
 
 
 def _read(stream: GetStream, buffer: memoryview) -> int:

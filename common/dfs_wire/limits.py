@@ -48,6 +48,10 @@ BATCH_PATHS_MAX = 1_000
 #: A version with more extents than this is opened on its own.
 BATCH_EXTENTS_MAX = 16
 INVENTORY_PAGE_CHUNKS_MAX = 20_000
+#: Receipts of one `RenewReceipts`, the bytes of their chunks, which the node reads before it answers, and of the list.
+RENEW_RECEIPTS_MAX = 1_000
+RENEW_CHUNK_BYTES_MAX = 512 * MIB
+RENEW_BODY_BYTES_MAX = 256 * KIB
 REQUEST_ID_BYTES = 16
 
 # -- connections -----------------------------------------------------------------------------------------------
@@ -108,6 +112,8 @@ def _check_relations() -> None:
         "old versions outlive a ticket": TICKET_SECONDS + 60 <= VERSION_GRACE_SECONDS,
         "hops give up in order": list(STREAM_SECONDS_BY_HOP) == sorted(STREAM_SECONDS_BY_HOP, reverse=True),
         "what is put ahead is sent at once": AHEAD_CHUNK_BYTES_MAX <= EAGER_BODY_BYTES_MAX,
+        "any chunk can be renewed": CHUNK_BYTES_MAX <= RENEW_CHUNK_BYTES_MAX,
+        "a full list of receipts fits": RENEW_RECEIPTS_MAX * 200 <= RENEW_BODY_BYTES_MAX,
         "suspect before dead": HEARTBEAT_SECONDS < SUSPECT_SECONDS < DEAD_SECONDS < LEFT_SECONDS,
     }
     broken = [claim for claim, holds in relations.items() if not holds]

@@ -5,6 +5,7 @@ from enum import Enum, auto
 import msgspec
 
 from dfs_wire import messages as m
+from dfs_wire.limits import LIST_BODY_BYTES_MAX, RENEW_BODY_BYTES_MAX
 from dfs_wire.messages import Header, Role
 
 
@@ -36,6 +37,8 @@ class Rule(msgspec.Struct, frozen=True):
     roles: frozenset[Role]
     body: Body = Body.NONE
     reply_body: Body = Body.NONE
+    #: Of a list body.
+    body_bytes_max: int = LIST_BODY_BYTES_MAX
 
     @property
     def name(self) -> str:
@@ -72,7 +75,7 @@ RULES: tuple[Rule, ...] = (
     # -- ticket holders at a node
     Rule(30, m.PutChunk, m.PutChunkReply, Server.NODE, _TICKET, Body.CHUNK),
     Rule(31, m.GetChunk, m.GetChunkReply, Server.NODE, _TICKET, reply_body=Body.CHUNK),
-    Rule(32, m.RenewReceipts, m.RenewReceiptsReply, Server.NODE, _TICKET, Body.LIST, Body.LIST),
+    Rule(32, m.RenewReceipts, m.RenewReceiptsReply, Server.NODE, _TICKET, Body.LIST, Body.LIST, RENEW_BODY_BYTES_MAX),
     Rule(33, m.ProveJoin, m.ProveJoinReply, Server.NODE, _TICKET),
     # -- nodes at the master
     Rule(40, m.Register, m.RegisterReply, Server.MASTER, frozenset({Role.JOIN, Role.NODE})),

@@ -1,5 +1,8 @@
 """All verbs of a node. Chunk bytes have files of their own; the small verbs are here."""
 
+import threading
+from collections.abc import Iterable
+
 from dfs_node.findings import FindingQueue
 from dfs_node.get_chunk import ChunkReader
 from dfs_node.put_chunk import ChunkReceiver
@@ -10,8 +13,12 @@ from dfs_wire import messages as m
 from dfs_wire import tickets
 from dfs_wire.channel import Answer
 from dfs_wire.codec import decode, encode_list
-from dfs_wire.errors import BadCredentialError, NotAllowedError, VolumeFailedError
+from dfs_wire.errors import BadCredentialError, BusyError, NotAllowedError, TooLargeError, VolumeFailedError
+from dfs_wire.limits import RENEW_CHUNK_BYTES_MAX, RENEW_RECEIPTS_MAX
 from dfs_wire.service import ChunkAnswer, ChunkBody, Handler, Session
+
+#: Renewals that read at once: beside them the disk still serves those who put and get.
+RENEWALS_AT_ONCE = 2
 
 
 def software() -> str:
@@ -38,6 +45,7 @@ class NodeHandlers:
         self._reader = reader
         self._findings = findings
         self._join_token = join_token
+        self._renewals = threading.Semaphore(RENEWALS_AT_ONCE)
 
     def table(self) -> dict[type[m.Header], Handler]:
         """The verbs that carry no chunk bytes."""
@@ -66,19 +74,33 @@ class NodeHandlers:
         return self._reader.get_chunk(session, request)
 
     def renew_receipts(self, _session: Session, _request: m.RenewReceipts, body: bytes) -> Answer[m.RenewReceiptsReply]:
-        """Sign anew for what is still here and whole; all of it is read again.
+        """Sign anew for what is still here and whole; all of it is read again, each chunk once.
 
         Raises:
             BadTicketError: a receipt is not this node's own.
+            TooLargeError: more than is read for one request.
+            BusyError: as many renewals as may are under way.
             VolumeFailedError: nothing on this volume counts before a full verifying pass.
         """
         receipts = decode(body, list[m.Receipt])
+        if len(receipts) > RENEW_RECEIPTS_MAX:
+            raise TooLargeError(f"at most {RENEW_RECEIPTS_MAX} receipts are renewed at once; send several requests")
         for receipt in receipts:
             self._credentials.check_own_receipt(receipt)
+        by_digest = {receipt.digest: receipt for receipt in receipts}
+        size = sum(receipt.size for receipt in by_digest.values())
+        if size > RENEW_CHUNK_BYTES_MAX:
+            raise TooLargeError(
+                f"chunks of {size} bytes are over the limit of {RENEW_CHUNK_BYTES_MAX}; send several requests"
+            )
         if self._volume.usage().state is m.VolumeState.FAILED:
             raise VolumeFailedError("the volume has failed; upload the chunks to other nodes")
-        renewed = [self._credentials.sign(chunk) for each in receipts if (chunk := self._reverify(each)) is not None]
-        return Answer(m.RenewReceiptsReply(), encode_list(renewed))
+        if not self._renewals.acquire(blocking=False):
+            raise BusyError("this node renews as many receipts as it can; try again in a moment")
+        try:
+            return Answer(m.RenewReceiptsReply(), encode_list(self._renewed(by_digest.values())))
+        finally:
+            self._renewals.release()
 
     def prove_join(self, _session: Session, request: m.ProveJoin, _body: bytes) -> Answer[m.ProveJoinReply]:
         """The master dialled back.
@@ -89,6 +111,9 @@ class NodeHandlers:
         if self._join_token is None:
             raise NotAllowedError("this node holds no join token; start it with --join-token-file")
         return Answer(m.ProveJoinReply(mac=tickets.join_proof(self._join_token, request.nonce)))
+
+    def _renewed(self, receipts: Iterable[m.Receipt]) -> list[m.Receipt]:
+        return [self._credentials.sign(chunk) for each in receipts if (chunk := self._reverify(each)) is not None]
 
     def _reverify(self, receipt: m.Receipt) -> StoredChunk | None:
         """The chunk of a receipt, read whole; None, and a finding, where it is not what it was."""

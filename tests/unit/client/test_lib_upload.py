@@ -307,6 +307,25 @@ def test_expired_receipts_are_renewed_without_bytes(cluster: FakeCluster, dfs: D
     assert cluster.sent(RenewReceipts)
 
 
+def test_renewals_wait_for_a_busy_node(cluster: FakeCluster, dfs: Dfs, tmp_path: Path) -> None:
+    """One that renews for others is asked again: no byte is sent twice for that."""
+    data = b"".join(bytes([number]) * (8 * MIB) for number in range(3))
+    asked: list[int] = []
+
+    def slow(_address: str, request: Header) -> None:
+        if isinstance(request, Commit) and len(cluster.sent(Commit)) == 1:
+            cluster.clock.advance(RECEIPT_SECONDS + 1)
+        if isinstance(request, RenewReceipts):
+            asked.append(len(cluster.sent(PutChunk)))
+            if len(asked) == 1:
+                raise BusyError("as many as it can")
+
+    cluster.hook = slow
+    dfs.upload(file_with(tmp_path, data), "/file")
+    assert len(asked) > 1
+    assert asked[0] == len(cluster.sent(PutChunk)), "no chunk was sent again"
+
+
 @pytest.mark.parametrize("change", ["grow", "shrink", "touch"])
 def test_a_source_that_changes_is_not_stored(cluster: FakeCluster, dfs: Dfs, tmp_path: Path, change: str) -> None:
     """Nothing is committed of a file that did not stand still."""

@@ -7,7 +7,7 @@ import pytest
 from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.nodes import CLUSTER, JOIN_TOKEN, Cluster, FakeBody, TestNode, key_of
+from tests.support.nodes import CLUSTER, JOIN_TOKEN, Cluster, TestNode
 from tests.support.volumes import WrappedDisk, chunk_of, store
 
 from dfs_node.disk_volume import DiskVolume
@@ -16,7 +16,6 @@ from dfs_node.memory_volume import MemoryVolume
 from dfs_node.volume import Volume
 from dfs_node.volume_directory import chunk_path
 from dfs_wire import tickets
-from dfs_wire.codec import decode, encode
 from dfs_wire.errors import (
     BadCredentialError,
     BadTicketError,
@@ -24,17 +23,14 @@ from dfs_wire.errors import (
     NotAllowedError,
     NotFoundError,
     UsageError,
-    VolumeFailedError,
 )
-from dfs_wire.limits import BLOCK_BYTES, RECEIPT_SECONDS
+from dfs_wire.limits import BLOCK_BYTES
 from dfs_wire.messages import (
     FindingKind,
     GetChunk,
     Hello,
     Ping,
     ProveJoin,
-    Receipt,
-    RenewReceipts,
     Role,
 )
 from dfs_wire.service import Session, check_handlers
@@ -130,47 +126,6 @@ def test_a_bad_header_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ChunkCorruptError):
         node.handlers.get_chunk(node.session, GetChunk(ticket=CLUSTER_OF_ONE.read_ticket(DIGEST, 1)))
     assert [(each.kind, each.detail) for each in node.findings.peek()] == [(FindingKind.CORRUPT, "truncated")]
-
-
-def _renew(node: TestNode, receipts: list[Receipt]) -> list[Receipt]:
-    answer = node.handlers.renew_receipts(node.session, RenewReceipts(), encode(receipts))
-    return decode(answer.body, list[Receipt])
-
-
-def test_receipts_are_renewed_without_the_bytes(tmp_path: Path) -> None:
-    """An expired receipt for a chunk that is still whole is signed anew; lost and bad chunks are left out."""
-    cluster = Cluster()
-    volume = MemoryVolume()
-    node = cluster.add(1, tmp_path, volume)
-    chunks = [chunk_of(1_000 + seed, seed) for seed in range(3)]
-    receipts = [node.put(cluster.ticket(data, [1]), FakeBody(data)).receipts[0] for data, _ in chunks]
-    volume.delete(chunks[1][1], 99)
-    volume.tamper(chunks[2][1])
-    cluster.clock.advance(RECEIPT_SECONDS + 1)
-    node.time.learn(cluster.clock.wall_ms())
-    (renewed,) = _renew(node, receipts)
-    assert cluster.check_receipts([renewed], chunks[0][1]) == [1]
-    assert renewed.expires_at_ms == cluster.clock.wall_ms() + RECEIPT_SECONDS * 1000
-    assert [each.kind for each in node.findings.peek()] == [FindingKind.CORRUPT]
-
-
-def test_only_own_receipts_are_renewed(node: TestNode) -> None:
-    """A receipt that this node did not sign is refused, so that it cannot be asked about chunks at will."""
-    stranger = tickets.sign_receipt(key_of(2), CLUSTER, Receipt(2, DIGEST, len(DATA), 6, 0, 0, b""))
-    forged = Receipt(1, DIGEST, len(DATA), 6, 0, 0, bytes(32))
-    for receipt in (stranger, forged):
-        with pytest.raises(BadTicketError):
-            _renew(node, [receipt])
-
-
-def test_a_failed_volume_renews_nothing(tmp_path: Path) -> None:
-    """Its copies do not count before a full verifying pass."""
-    cluster, volume = Cluster(), MemoryVolume()
-    node = cluster.add(1, tmp_path, volume)
-    receipts = node.put(cluster.ticket(DATA, [1]), FakeBody(DATA)).receipts
-    volume.fail("fsync")
-    with pytest.raises(VolumeFailedError):
-        _renew(node, receipts)
 
 
 def test_prove_join(node: TestNode) -> None:
