@@ -26,9 +26,10 @@ from dfs_wire.verbs import Body, Rule, Server
 
 log = logging.getLogger(__name__)
 
-#: After an error in mid-body, the rest is read and thrown away this long so that the peer sees the error.
+#: After the last words, what still comes is read and thrown away this long, so that the peer sees them.
 _LINGER_SECONDS = 2.0
-_LINGER_READS = 1_024
+#: A list, or the body of a refused request, must come whole within this time, however often a byte of it comes.
+_BODY_SECONDS = 30.0
 #: A chunk up to this size goes with the head of its reply: one packet for both wakes the reader once.
 _TOGETHER_BYTES_MAX = 32 * 1024
 
@@ -72,7 +73,8 @@ class Connection:
         self._stream = FrameStream(transport, header_bytes_max=HEADER_BYTES_MAX_BEFORE_HELLO)
         self._session = session
         self._services = services
-        #: A request is being served: who stops the listener gives it time to end.
+        #: A request is being carried out: it gives way to nobody, and who stops the listener gives it time to end. Not
+        #: so while a request comes or is refused: a stranger could make that last.
         self.busy = False
         #: A reply is on its way: what fails now cannot be told in a frame any more, which would stand inside it.
         self._replying = False
@@ -86,7 +88,6 @@ class Connection:
         self._transport.set_deadline(HELLO_SECONDS, in_all=True)
         while (found := self._next_request()) is not None:
             head, header = found
-            self.busy = True
             self._transport.set_deadline(STREAM_SECONDS_BY_HOP[0])
             if not self._answer(head, header) or stopping():
                 return
@@ -137,17 +138,30 @@ class Connection:
             self._transport.set_deadline(
                 STREAM_SECONDS_BY_HOP[min(max(request.hop, 0), len(STREAM_SECONDS_BY_HOP) - 1)]
             )
+            # No byte of the body is waited for before the ticket was found good.
+            self.busy = True
             self._reply(head, Answer(self._services.chunks.put_chunk(self._session, request, body)))
             return
-        if rule.body is Body.NONE and head.body_bytes:
-            raise ProtocolError(f"{rule.name} has no body")
-        data = self._stream.read_list(head)
+        data = self._read_list(rule, head) if head.body_bytes else b""
         if isinstance(request, Hello):
             self._reply(head, Answer(self._greet(request)))
-        elif isinstance(request, GetChunk):
+            return
+        self.busy = True
+        if isinstance(request, GetChunk):
             self._send_chunk(head, self._services.chunks.get_chunk(self._session, request))
         else:
-            self._reply(head, self._services.handlers[rule.request](self._session, request, data))
+            answer = self._services.handlers[rule.request](self._session, request, data)
+            # These need no ticket: who asks without end and takes no replies must give way as well.
+            self.busy = False
+            self._reply(head, answer)
+
+    def _read_list(self, rule: Rule, head: FrameHead) -> bytes:
+        if rule.body is Body.NONE:
+            raise ProtocolError(f"{rule.name} has no body")
+        self._transport.set_deadline(_BODY_SECONDS, in_all=True)
+        data = self._stream.read_list(head, rule.body_bytes_max)
+        self._transport.set_deadline(STREAM_SECONDS_BY_HOP[0])
+        return data
 
     def _greet(self, request: Hello) -> HelloReply:
         reply = self._services.hello(self._session, request)
@@ -186,13 +200,15 @@ class Connection:
 
     def _refuse(self, head: FrameHead, body: IncomingBody, error: DfsError) -> bool:
         """Send the error. The connection goes on only if the request's body is read past at little cost."""
+        self.busy = False
         if body.held_back:
             self._stream.body_left = 0
         # A stranger gets one try: a wrong credential closes the connection.
-        go_on = self._stream.body_left <= EAGER_BODY_BYTES_MAX and self._session.role is not Role.STRANGER
-        self._transport.set_deadline(_LINGER_SECONDS)
-        if go_on:
+        ends = isinstance(error, ProtocolError) or self._session.role is Role.STRANGER
+        go_on = not ends and self._stream.body_left <= EAGER_BODY_BYTES_MAX
+        if go_on and self._stream.body_left:
             self._drain()
+        self._transport.set_deadline(_LINGER_SECONDS)
         self._stream.send(Kind.ERROR, head.verb, head.request, error_header(error))
         if not go_on:
             self._transport.finish_sending()
@@ -200,14 +216,16 @@ class Connection:
         return go_on
 
     def _drop_what_comes(self) -> None:
-        """Read on until the peer ends or stalls: a close over unread bytes could take our last words back."""
+        """Read on until the peer ends, for a moment: a close over unread bytes could take our last words back."""
+        self._transport.set_deadline(_LINGER_SECONDS, in_all=True)
         scratch = memoryview(bytearray(64 * 1024))
         with suppress(UnavailableError):
-            for _ in range(_LINGER_READS):
-                if self._transport.recv_into(scratch) == 0:
-                    return
+            while self._transport.recv_into(scratch):
+                pass
 
     def _drain(self) -> None:
+        """Read past the rest of a refused body."""
+        self._transport.set_deadline(_BODY_SECONDS, in_all=True)
         scratch = memoryview(bytearray(64 * 1024))
         while self._stream.read_body_into(scratch):
             pass

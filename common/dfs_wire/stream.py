@@ -20,6 +20,8 @@ from dfs_wire.transport import Transport
 
 #: A list body up to this size is copied into one piece with its head.
 _COPIED_BYTES_MAX = 16 * 1024
+#: Memory for a list body is taken by pieces of this size, as its bytes come: a head that promises much costs little.
+_LIST_PIECE_BYTES = 64 * 1024
 
 
 class FrameStream:
@@ -64,26 +66,30 @@ class FrameStream:
         self.body_left = head.body_bytes
         return head, header
 
-    def read_list(self, head: FrameHead) -> bytes:
+    def read_list(self, head: FrameHead, bytes_max: int = LIST_BODY_BYTES_MAX) -> bytes:
         """The whole list body of the frame just begun.
 
         Raises:
-            TooLargeError: over the limit for lists.
+            TooLargeError: over the limit.
             ProtocolError: its checksum is wrong.
+            UnavailableError: the peer stalled or went away in the middle.
         """
         if head.body_bytes == 0:
             return b""
-        if head.body_bytes > LIST_BODY_BYTES_MAX:
-            raise TooLargeError(f"a list of {head.body_bytes} bytes is over the limit of {LIST_BODY_BYTES_MAX}")
+        if head.body_bytes > bytes_max:
+            raise TooLargeError(f"a list of {head.body_bytes} bytes is over the limit of {bytes_max}")
         if head.body_bytes <= self._end - self._start:
             return self._take_list(head)
-        body = bytearray(head.body_bytes)
-        view = memoryview(body)
-        filled = 0
-        while filled < len(body):
-            filled += self.read_body_into(view[filled:])
-        check_body(view, head)
-        return bytes(body)
+        pieces = []
+        while self.body_left:
+            piece = memoryview(bytearray(min(self.body_left, _LIST_PIECE_BYTES)))
+            filled = 0
+            while filled < len(piece):
+                filled += self.read_body_into(piece[filled:])
+            pieces.append(piece)
+        body = b"".join(pieces)
+        check_body(body, head)
+        return body
 
     def _take_list(self, head: FrameHead) -> bytes:
         """A list body that came together with its head."""
