@@ -77,18 +77,26 @@ class ThreadListener:
 
     def _accept(self) -> None:
         while not self._stopping.is_set():
+            connected: socket.socket | None = None
             try:
                 connected, peer = self._listening.accept()
-            except OSError:
+                self._admit(Transport(connected, format_address(*peer[:2])))
+            except Exception:
+                if connected is not None:
+                    connected.close()
                 if self._stopping.is_set():
                     return
-                # Out of descriptors, or the peer was gone at once: others must still be served.
+                # Out of descriptors, threads or memory, or the peer was gone at once: this thread serves all others, so
+                # nothing may end it.
                 log.warning("accept failed", exc_info=True)
                 self._stopping.wait(0.1)
-                continue
-            self._admit(Transport(connected, format_address(*peer[:2])))
 
     def _admit(self, transport: Transport) -> None:
+        """Serve a connection on a thread of its own.
+
+        Raises:
+            RuntimeError: no thread can be started now.
+        """
         session = Session(transport.peer)
         connection = Connection(transport, session, self._services)
         thread = threading.Thread(
@@ -106,7 +114,12 @@ class ThreadListener:
             log.warning("too many connections", extra={"peer": transport.peer})
             transport.close()
             return
-        thread.start()
+        try:
+            thread.start()
+        except BaseException:
+            with self._lock:
+                self._connections.pop(transport, None)
+            raise
 
     def _spare(self) -> Transport | None:
         """The oldest idle connection of the host that has most of them: who holds many keeps nobody out. Called under

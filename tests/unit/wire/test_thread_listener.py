@@ -174,6 +174,28 @@ def test_too_many_connections() -> None:
         channel.close()
 
 
+def test_no_thread_for_a_connection(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """That connection is closed and leaves nothing behind; the next one is served, and the listener can be stopped."""
+    start = threading.Thread.start
+    failures = iter([True, True])
+
+    def fail_twice(thread: threading.Thread) -> None:
+        if thread.name.startswith("serve-") and next(failures, False):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail_twice)
+    with dictionary_node(connections_max=1) as (address, _):
+        for _ in range(2):
+            with pytest.raises(UnavailableError):
+                SocketDialer().dial(address, hello_for(address))
+        channel = SocketDialer().dial(address, hello_for(address))
+        channel.call(m.Ping(), m.Done)
+        channel.close()
+    assert caplog.text.count("accept failed") == 2
+    assert "too many connections" not in caplog.text
+
+
 GOOD = encode_head(Kind.REQUEST, 1, 1, b"\x81\xa4role\xa6ticket", 0) + b"\x81\xa4role\xa6ticket"
 
 
