@@ -266,7 +266,7 @@ class EventListener:
     def _serve_frames(self, connection: EventConnection) -> None:
         """Serve what is whole, as long as the connection may have more under way."""
         try:
-            served = self._serve_turn(connection)
+            served, cut_short = self._serve_turn(connection)
         except ProtocolError as error:
             log.warning("connection closed", extra={"peer": connection.session.peer, "reason": error.message})
             connection.queue(encode_frame(Kind.ERROR, 0, 0, encode(error_header(error))))
@@ -283,24 +283,29 @@ class EventListener:
             log.warning("too much is held of unfinished frames", extra={"peer": connection.session.peer})
             self._close(connection)
             return
-        if served == _FRAMES_PER_TURN:
+        if cut_short and held and connection.may_take_more():
+            # Whole frames may be left, and no event will announce them. Where it may not take more, they are served once
+            # it may: see `_update_interest`.
             self._completed.append(partial(self._serve_frames, connection))
         self._update_interest(connection)
 
-    def _serve_turn(self, connection: EventConnection) -> int:
-        """Serve some whole frames; returns how many. Their answers are collected, to go out together."""
+    def _serve_turn(self, connection: EventConnection) -> tuple[int, bool]:
+        """Serve some whole frames; returns how many, and whether the turn ended before what is here was looked through.
+
+        Their answers are collected, to go out together.
+        """
         connection.collecting = True
         try:
             for served in range(_FRAMES_PER_TURN):
                 if connection.closed or not connection.may_take_more():
-                    return served
+                    return served, True
                 found = connection.parser.next_frame()
                 if found is None:
-                    return served
+                    return served, False
                 self._serve_frame(connection, found)
         finally:
             connection.collecting = False
-        return _FRAMES_PER_TURN
+        return _FRAMES_PER_TURN, True
 
     def _serve_frame(self, connection: EventConnection, found: Frame) -> None:
         head = found.head

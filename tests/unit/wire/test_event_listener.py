@@ -180,6 +180,18 @@ def test_more_pipelined_requests_than_may_be_under_way() -> None:
         assert answered == list(range(1, count + 1))
 
 
+def test_requests_behind_more_answers_than_may_wait() -> None:
+    """Answers that filled the queue and then fitted into the socket: what came behind them is served as well."""
+    request = m.Stat(path="/known")
+    with echo_master() as (address, service):
+        service.big_bytes = 40 * 1024
+        service.known[encode(request)] = bytes(40 * 1024)
+        for each in (m.DiskUsage(path="/big"), request):
+            with greeted_peer(address, HELLO) as peer:
+                peer.send(*(request_bytes(each, number) for number in range(1, 41)))
+                assert [peer.next_frame()[0].request for _ in range(40)] == list(range(1, 41))
+
+
 def test_errors_are_typed_and_the_connection_goes_on() -> None:
     """A refusal and a fault of ours cost one answer, not the connection."""
     with echo_master() as (address, _):
