@@ -21,6 +21,7 @@ from dfs_wire.errors import DfsError, InternalError, ProtocolError
 from dfs_wire.event_connection import READ_BYTES, EventConnection
 from dfs_wire.frame import MAGIC, Kind, encode_frame
 from dfs_wire.limits import CONNECTIONS_MAX, HEADER_BYTES_MAX, HELLO_SECONDS, IDLE_SECONDS
+from dfs_wire.line_connections import LineConnections, LineService
 from dfs_wire.messages import Header, Hello, Role
 from dfs_wire.parser import Frame
 from dfs_wire.service import Session, authorise, find_rule
@@ -64,14 +65,6 @@ class EventService(Protocol):
         ...
 
 
-class LineService(Protocol):
-    """Takes over a connection that began with text. Runs on a thread of its own."""
-
-    def serve_lines(self, transport: Transport, beginning: bytes) -> None:
-        """Serve, then return; the listener closes."""
-        ...
-
-
 class _Mark(Enum):
     LISTENER = auto()
     WAKE = auto()
@@ -91,11 +84,9 @@ class EventListener:
     ) -> None:
         self._service = service
         self._clock = clock
-        self._lines = lines
+        self._lines = LineConnections(lines, max(1, connections_max // 8), _STOP_SECONDS) if lines else None
         self._connections_max = connections_max
         self._connections: set[EventConnection] = set()
-        self._line_threads: set[threading.Thread] = set()
-        self._line_transports: set[Transport] = set()
         self._completed: deque[Callable[[], None]] = deque()
         #: A wake-up is under way: more would only cost.
         self._woken = False
@@ -134,10 +125,8 @@ class EventListener:
         self._wake()
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
-        for transport in list(self._line_transports):
-            transport.close()
-        for thread in list(self._line_threads):
-            thread.join(_STOP_SECONDS)
+        if self._lines is not None:
+            self._lines.stop()
         for part in (self._listening, self._wake_in, self._wake_out):
             part.close()
         self._selector.close()
@@ -284,8 +273,8 @@ class EventListener:
             self._close(connection)
             return
         if cut_short and held and connection.may_take_more():
-            # Whole frames may be left, and no event will announce them. Where it may not take more, they are served once
-            # it may: see `_update_interest`.
+            # Whole frames may be left, and no event will announce them. Where it may not take more yet,
+            # `_update_interest` does this later.
             self._completed.append(partial(self._serve_frames, connection))
         self._update_interest(connection)
 
@@ -458,33 +447,21 @@ class EventListener:
     # -- the line protocol ---------------------------------------------------------------------------------------
 
     def _hand_to_lines(self, connection: EventConnection, beginning: bytes) -> None:
-        """Give a connection that began with text to a thread of its own."""
-        if (
-            self._lines is None
-            or not 0x20 <= beginning[0] < 0x7F
-            or len(self._line_threads) >= max(1, self._connections_max // 8)
-        ):
+        """Give a connection that began with text to a thread of its own, unless it would be refused there."""
+        lines = self._lines
+        if lines is None or not 0x20 <= beginning[0] < 0x7F:
+            self._close(connection)
+            return
+        refusal = lines.refusal(connection.session.peer)
+        if refusal is not None:
+            connection.queue(refusal)
+            self._close_after_sending(connection)
+            return
+        if lines.full():
+            log.warning("too many line connections", extra={"peer": connection.session.peer})
             self._close(connection)
             return
         self._forget(connection)
         connection.closed = True
         connection.socket.setblocking(True)
-        transport = Transport(connection.socket, connection.session.peer)
-        thread = threading.Thread(
-            target=self._serve_lines, args=(self._lines, transport, beginning), name="lines", daemon=True
-        )
-        self._line_threads.add(thread)
-        self._line_transports.add(transport)
-        thread.start()
-
-    def _serve_lines(self, lines: LineService, transport: Transport, beginning: bytes) -> None:
-        try:
-            lines.serve_lines(transport, beginning)
-        except DfsError as error:
-            log.info("line connection ended", extra={"peer": transport.peer, "reason": error.message})
-        except Exception:  # the process serves on
-            log.exception("a line connection failed", extra={"peer": transport.peer})
-        finally:
-            transport.close()
-            self._line_transports.discard(transport)
-            self._line_threads.discard(threading.current_thread())
+        lines.serve(Transport(connection.socket, connection.session.peer), beginning)

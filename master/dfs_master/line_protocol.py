@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from io import RawIOBase
 from typing import BinaryIO, Literal, Protocol, cast
 
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 LINE_BYTES_MAX = 8 * 1024
 LINE_SECONDS = 10.0
 BODY_SECONDS = 30.0
+#: After a refusal, what still comes is read and thrown away this long.
+LINGER_SECONDS = 2.0
 _COPY_BYTES = 1024 * 1024
 #: Among the addresses that are allowed: whoever comes over the gateway, as a container's host does.
 GATEWAY = "gateway"
@@ -72,9 +75,18 @@ class LineProtocol:
         self._credentials = credentials
         self._allowed = [_network(each) for each in ("127.0.0.0/8", "::1", *_resolved(allowed, gateway))]
 
+    def refusal(self, peer: str) -> bytes | None:
+        """What a peer is told that may not use lines; None where it may."""
+        try:
+            self._require_allowed(peer)
+        except NotAllowedError as error:
+            return _error_line(error)
+        return None
+
     def serve_lines(self, transport: Transport, beginning: bytes) -> None:
         """Read one request, answer it."""
-        transport.set_deadline(LINE_SECONDS)
+        # In all: a place is not kept by a byte now and then.
+        transport.set_deadline(LINE_SECONDS, in_all=True)
         try:
             self._require_allowed(transport.peer)
             line, rest = _read_line(transport, beginning)
@@ -238,13 +250,18 @@ def _list_line(entry: Entry) -> str:
     return " ".join([name, *(copy.address for copy in entry.copies)]) + "\n"
 
 
-def _refuse(transport: Transport, error: DfsError) -> None:
-    """Answer with an error, and read a little of what is still under way so that the peer sees the answer."""
+def _error_line(error: DfsError) -> bytes:
     sentence = " ".join(error.message.split())
-    transport.send(f"ERROR {error.code} {sentence}\n".encode())
+    return f"ERROR {error.code} {sentence}\n".encode()
+
+
+def _refuse(transport: Transport, error: DfsError) -> None:
+    """Answer with an error, and read for a moment what is still under way so that the peer sees the answer."""
+    transport.set_deadline(LINGER_SECONDS)
+    transport.send(_error_line(error))
     transport.finish_sending()
-    transport.set_deadline(2.0)
+    transport.set_deadline(LINGER_SECONDS, in_all=True)
     scratch = memoryview(bytearray(64 * 1024))
-    for _ in range(1024):
-        if transport.recv_into(scratch) == 0:
-            return
+    with suppress(UnavailableError):
+        while transport.recv_into(scratch):
+            pass

@@ -9,8 +9,11 @@ from dfs_runtime.clock import Clock, SystemClock
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
 from dfs_wire.errors import BadCredentialError, DfsError, NotFoundError
-from dfs_wire.event_listener import EventListener, LineService, Respond
+from dfs_wire.event_listener import EventListener, Respond
+from dfs_wire.line_connections import LineService
 from dfs_wire.service import Session
+from dfs_wire.sockets import SocketDialer
+from dfs_wire.transport import Transport
 
 KEY = b"k" * 32
 HELLO = m.Hello(role=m.Role.CLIENT, credential=KEY)
@@ -66,6 +69,20 @@ class EchoMaster:
         self.plans.pop(0)(Answer(m.PlanReply(copies=2)))
 
 
+class EchoLines:
+    """Answers one line; refuses with what it is told."""
+
+    def __init__(self, refused: bytes | None = None) -> None:
+        self._refused = refused
+
+    def refusal(self, peer: str) -> bytes | None:
+        del peer
+        return self._refused
+
+    def serve_lines(self, transport: Transport, beginning: bytes) -> None:
+        transport.send(b"HEARD " + beginning)
+
+
 @contextmanager
 def echo_master(
     *,
@@ -85,3 +102,10 @@ def echo_master(
         yield listener.address, service
     finally:
         listener.stop()
+
+
+def require_service(address: str) -> None:
+    """Somebody else is still served."""
+    channel = SocketDialer().dial(address, HELLO)
+    channel.call(m.Ping(), m.Done)
+    channel.close()

@@ -1,12 +1,15 @@
 """The line protocol over real sockets, before a store made of a dictionary."""
 
+import contextlib
 import socket
 import threading
+import time
 
 import pytest
 from tests.support.lines import TOKEN, DictionaryStore, FakeNodeDialer, line_master
 from tests.support.raw_peer import RawPeer
 
+from dfs_master import line_protocol
 from dfs_master.credentials import Credentials
 from dfs_master.line_protocol import LINE_BYTES_MAX, LineProtocol
 from dfs_wire.errors import DfsError
@@ -161,7 +164,7 @@ class FarTransport:
         self.peer = peer
         self.sent = b""
 
-    def set_deadline(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float, *, in_all: bool = False) -> None:
         return None
 
     def send(self, *parts: bytes) -> None:
@@ -193,11 +196,35 @@ class FarTransport:
 def test_loopback_only_unless_configured(peer: str, allowed: tuple[str, ...], served: bool) -> None:
     """Lines carry no credential, so strangers are refused before a line is read."""
     transport = FarTransport(peer)
-    LineProtocol(DictionaryStore, FakeNodeDialer(TOKEN), Credentials([]), allowed=allowed).serve_lines(
-        transport,  # type: ignore[arg-type]
-        b"LIST\n",
-    )
-    assert transport.sent.startswith(b"OK 0\n" if served else b"ERROR not_allowed ")
+    lines = LineProtocol(DictionaryStore, FakeNodeDialer(TOKEN), Credentials([]), allowed=allowed)
+    refusal = lines.refusal(peer)
+    lines.serve_lines(transport, b"LIST\n")  # type: ignore[arg-type]
+    if served:
+        assert refusal is None
+        assert transport.sent.startswith(b"OK 0\n")
+    else:
+        assert refusal == transport.sent
+        assert refusal.startswith(b"ERROR not_allowed ")
+
+
+@pytest.mark.parametrize(
+    ("beginning", "answer"), [(b"LI", b"ERROR timed_out "), (b"HELO\n", b"ERROR usage ")], ids=["a line", "a refusal"]
+)
+def test_a_byte_now_and_then_keeps_no_place(monkeypatch: pytest.MonkeyPatch, beginning: bytes, answer: bytes) -> None:
+    """Neither in the line nor after a refusal: each has its time in all."""
+    monkeypatch.setattr(line_protocol, "LINE_SECONDS", 0.3)
+    monkeypatch.setattr(line_protocol, "LINGER_SECONDS", 0.3)
+    with line_master() as (address, _, _), RawPeer(address) as peer:
+        peer.send(beginning)
+        begun = time.perf_counter()
+        with contextlib.suppress(OSError):
+            while time.perf_counter() - begun < 5:
+                peer.send(b"x")
+                time.sleep(0.05)
+        assert time.perf_counter() - begun < 4
+    with line_master() as (address, _, _), RawPeer(address) as peer:
+        peer.send(beginning)
+        assert peer.rest().startswith(answer)
 
 
 def test_a_network_that_is_none_is_refused_at_start() -> None:

@@ -6,7 +6,7 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from tests.support.event_wire import HELLO, KEY, EchoMaster, echo_master
+from tests.support.event_wire import HELLO, KEY, EchoLines, EchoMaster, echo_master, require_service
 from tests.support.polling import poll_for
 from tests.support.raw_peer import RawPeer, greeted_peer, request_bytes
 
@@ -30,13 +30,6 @@ from dfs_wire.transport import Transport
 
 PING = request_bytes(m.Ping())
 _ENTRY = m.Entry("/known", m.EntryKind.FILE, 1, 2, 3, 4, b"d" * 32)
-
-
-def require_service(address: str) -> None:
-    """Somebody else is still served."""
-    channel = SocketDialer().dial(address, HELLO)
-    channel.call(m.Ping(), m.Done)
-    channel.close()
 
 
 # -- who may speak -----------------------------------------------------------------------------------------------
@@ -444,40 +437,13 @@ def test_out_of_descriptors(caplog: pytest.LogCaptureFixture) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-# -- lines and the end -------------------------------------------------------------------------------------------
-
-
-class EchoLines:
-    """Answers one line."""
-
-    def serve_lines(self, transport: Transport, beginning: bytes) -> None:
-        transport.send(b"HEARD " + beginning)
-
-
-def test_a_first_byte_of_text_is_a_line() -> None:
-    """Text goes to the line protocol on the same port; binary that is not ours is closed without a word."""
-    with echo_master(lines=EchoLines()) as (address, _):
-        with RawPeer(address) as peer:
-            peer.send(b"LIST\n")
-            assert peer.rest() == b"HEARD LIST\n"
-        for garbage in (b"\x16\x03\x01\x02\0", b"\0\0\0\0", b"\x80\xff"):
-            with RawPeer(address) as peer:
-                peer.send(garbage)
-                assert peer.at_end()
-        require_service(address)
-
-
-def test_without_a_line_protocol_text_is_closed() -> None:
-    """Where it is switched off, nothing is answered."""
-    with echo_master() as (address, _), RawPeer(address) as peer:
-        peer.send(b"LIST\n")
-        assert peer.at_end()
+# -- the end --------------------------------------------------------------------------------------------------
 
 
 def test_the_end_leaves_nothing_behind() -> None:
     """After `stop`, threads and descriptors are as before, and open connections are closed."""
 
-    class Stuck:
+    class Stuck(EchoLines):
         def serve_lines(self, transport: Transport, beginning: bytes) -> None:
             del beginning
             transport.recv_exactly(memoryview(bytearray(1_000)))
