@@ -105,7 +105,9 @@ def test_what_was_written_is_read_back(tmp_path: Path, pool: ChannelPool, monkey
 
 def test_each_piece_is_on_the_disk_before_a_copy_rests(tmp_path: Path, pool: ChannelPool) -> None:
     """While users send, a small sync of theirs finds no whole chunk before it; with nobody there, one sync does."""
-    for users, syncs in ((0, 1), (1, 1 + len(DATA) // PIECE_BYTES)):
+    # How many pieces come depends on what the network gives at a time: each is less than twice its size.
+    fewest = 1 + len(DATA) // (2 * PIECE_BYTES)
+    for users in (0, 1):
         disk, clock = WrappedDisk(), ManualClock()
         (tmp_path / str(users)).mkdir()
         volume = DiskVolume(tmp_path / str(users), disk)
@@ -114,5 +116,6 @@ def test_each_piece_is_on_the_disk_before_a_copy_rests(tmp_path: Path, pool: Cha
         with dictionary_node() as (address, node):
             node.chunks[DIGEST] = DATA
             Replicator(volume, pool, courtesy=courtesy).copy(order(address))
-        assert disk.calls.count("fdatasync") == syncs
+        syncs = disk.calls.count("fdatasync")
+        assert syncs == 1 if not users else syncs >= fewest
         assert volume.verify(DIGEST).kind is FindingKind.GOOD
