@@ -8,9 +8,12 @@ from dfs_client.api import Dfs, connect
 from dfs_deploy.profiles import own_address_set
 from dfs_deploy.spec import ClusterSpec
 from dfs_deploy.state import Credentials
-from dfs_wire.errors import CorruptError, NotAllowedError, ProtocolError, UnavailableError
+from dfs_wire.errors import CorruptError, NotAllowedError, ProtocolError, ReadOnlyError, UnavailableError
 
 SELF_TEST_BYTES = 256 * 1024
+
+#: The state of a master whose database is older than what its nodes have seen.
+_READ_ONLY = "read-only"
 
 #: What an address answers where our master does not (yet) listen.
 _NOT_OURS = (UnavailableError, NotAllowedError, ProtocolError)
@@ -52,10 +55,13 @@ class ClientHealth:
         if back.getvalue() != content:
             raise CorruptError(f"Cluster {spec.name!r} gave other bytes back than it was given; look at `dfs logs`.")
 
-    def known_nodes(self, spec: ClusterSpec, credentials: Credentials) -> set[int]:
-        """As the status lists them."""
+    def known_nodes(self, spec: ClusterSpec, credentials: Credentials) -> dict[str, int]:
+        """As the status lists them; an older database does not list those that joined since."""
         with closing(connect_as_operator(spec, credentials)) as dfs:
-            return {node.id for node in dfs.status().nodes}
+            status = dfs.status()
+        if status.reply.state == _READ_ONLY:
+            raise ReadOnlyError(f"The master of cluster {spec.name!r} is read-only: {status.reply.notice}.")
+        return {node.name: node.id for node in status.nodes}
 
     def too_few_copies(self, spec: ClusterSpec, credentials: Credentials) -> int:
         """As the status counts them."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 
@@ -24,8 +25,9 @@ from dfs_deploy.plan import (
     without_nodes,
 )
 from dfs_deploy.ports import PORT_DEFAULT, Probe, choose_ports, reserved_ports
-from dfs_deploy.run import Run, Surroundings, undo_quietly
+from dfs_deploy.run import Run, undo_quietly
 from dfs_deploy.spec import ClusterSpec, check_name
+from dfs_deploy.surroundings import Surroundings
 from dfs_deploy.upgrade import RollingUpgrade
 from dfs_deploy.upgrade_plan import roles_to_upgrade
 from dfs_wire.errors import ConflictError, NotFoundError, RolledBackError, UnavailableError, UsageError
@@ -94,7 +96,9 @@ class Operator:
                 request = replace(request, engine="docker" if request.context else self._choose_engine())
             self.engine(_engine_key(request) if existing is None else existing.engine_key)
             if existing is not None and request.nodes is not None and request.nodes < len(existing.nodes):
-                return self._shrink(settle(request, existing, self._take_ports(request, existing)), existing)
+                change = self._shrink(settle(request, existing, self._take_ports(request, existing)), existing)
+                self._around.profiles.choose(request.name)
+                return change
             may_retry = request.port is None and existing is None
             for _ in range(PORT_ATTEMPTS - 1 if may_retry else 0):
                 attempt = _Attempt()
@@ -201,8 +205,7 @@ class Operator:
 
     def _attempt(self, request: DeployRequest, attempt: _Attempt) -> Change:
         """One attempt at a deploy; whatever ends it early (Ctrl-C too) is undone."""
-        run: Run | None = None
-        existing: ClusterSpec | None = None
+        undo: Callable[[], None] | None = None
         try:
             # Ports are ours from the moment that the description is saved: until then nobody else may choose any.
             with self._store.ports_locked():
@@ -214,27 +217,27 @@ class Operator:
                 engine = self.engine(wanted.engine_key)
                 steps = plan_deploy(wanted, existing, self._look(engine, wanted))
                 run = Run(self._around, engine, wanted)
+                undo = partial(run.undo, existing)
                 run.carry_out(step for step in steps if isinstance(step, SaveSpec))
             run.carry_out(step for step in steps if not isinstance(step, SaveSpec))
             self._around.profiles.choose(wanted.name)
         except BaseException as error:
-            if run is not None:
-                undo_quietly(run, existing, self._around.progress)
+            if undo is not None:
+                undo_quietly(undo, self._around.progress)
                 if isinstance(error, UnavailableError):
                     raise RolledBackError(error.message) from error
             raise
         return Change(run.spec, steps)
 
     def _shrink(self, wanted: ClusterSpec, existing: ClusterSpec) -> Change:
-        """Let nodes go; a drain that ends early is cancelled, and the nodes serve on."""
+        """Let nodes go. When that ends early, those serve on that the master did not forget yet."""
         engine = self.engine(existing.engine_key)
         steps = plan_shrink(wanted, existing, self._look(engine, existing))
         run = Run(self._around, engine, existing)
         try:
             run.carry_out(steps)
-            self._around.profiles.choose(wanted.name)
         except BaseException:
-            undo_quietly(run, existing, self._around.progress)
+            undo_quietly(run.keep_the_rest, self._around.progress)
             raise
         return Change(run.spec, steps)
 

@@ -25,8 +25,12 @@ class Health(Protocol):
         """
         ...
 
-    def known_nodes(self, spec: ClusterSpec, credentials: Credentials) -> set[int]:
-        """Ids of all nodes that the master knows."""
+    def known_nodes(self, spec: ClusterSpec, credentials: Credentials) -> dict[str, int]:
+        """Ids by name of all nodes that the master knows.
+
+        Raises:
+            DfsError: the master does not answer, or its database may be older than what it ought to know.
+        """
         ...
 
     def too_few_copies(self, spec: ClusterSpec, credentials: Credentials) -> int:

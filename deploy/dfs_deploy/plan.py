@@ -106,15 +106,24 @@ class DrainNodes(msgspec.Struct, frozen=True):
 
 
 class ForgetNodes(msgspec.Struct, frozen=True):
-    """Have the master forget drained nodes; it refuses while a chunk needs them."""
+    """Have the master forget drained nodes, one at a time, and take each off the description at once.
+
+    The master refuses while a chunk needs the node.
+    """
 
     nodes: tuple[str, ...]
 
 
 class DeleteNodes(msgspec.Struct, frozen=True):
-    """Delete the volumes of nodes that the master forgot."""
+    """End nodes that the master forgot, and delete their volumes; those of no others."""
 
-    nodes: tuple[NodeSpec, ...]
+    nodes: tuple[str, ...]
+
+
+class DiscardVolume(msgspec.Struct, frozen=True):
+    """Delete the volume of a node that the master counts on: only a person can say that nothing is lost by it."""
+
+    node: str
 
 
 class Dismantle(msgspec.Struct, frozen=True):
@@ -142,6 +151,7 @@ Step = (
     | DrainNodes
     | ForgetNodes
     | DeleteNodes
+    | DiscardVolume
     | Dismantle
     | RemoveProfile
     | DeleteData
@@ -277,21 +287,13 @@ def plan_deploy(wanted: ClusterSpec, existing: ClusterSpec | None, found: Found)
 
 
 def plan_shrink(wanted: ClusterSpec, existing: ClusterSpec, found: Found) -> Steps:
-    """Let nodes go: first everything that they alone hold is copied to others, and only then their volumes go.
-
-    The description is saved as soon as the master forgot them: from then on they are nobody's.
-    """
-    leaving = tuple(node for node in existing.nodes if node not in wanted.nodes)
-    names = tuple(node.name for node in leaving)
-    steps: list[Step] = _start_roles(wanted, found)
-    steps += [
-        DrainNodes(names),
-        ForgetNodes(names),
-        StopRoles(names),
-        SaveSpec(wanted),
-        DeleteNodes(leaving),
-        SelfTest(),
-    ]
+    """Let nodes go: first everything that they alone hold is copied to others, and only then their volumes go."""
+    names = tuple(node.name for node in existing.nodes if node not in wanted.nodes)
+    steps: list[Step] = []
+    if existing.destroyed:
+        steps.append(SaveSpec(replace(existing, destroyed=False)))
+    steps += _start_roles(wanted, found)
+    steps += [DrainNodes(names), ForgetNodes(names), DeleteNodes(names), SelfTest()]
     if not found.profile_current:
         steps.append(WriteProfile())
     return tuple(steps)
@@ -309,12 +311,11 @@ def plan_replace(spec: ClusterSpec, found: Found, name: str) -> Steps:
     plan_start(spec, found)
     if name not in spec.roles[1:]:
         raise NotFoundError(f"Cluster {spec.name!r} has no {name}; see `dfs node list`.")
-    old = spec.node(name)
     nodes = tuple(replace(node, id=None) if node.name == name else node for node in spec.nodes)
     fresh = replace(spec, nodes=nodes)
     return (
         StopRoles((name,)),
-        DeleteNodes((old,)),
+        DiscardVolume(name),
         SaveSpec(fresh),
         *_start_roles(fresh, replace(found, running=found.running - {name})),
         AwaitNodes(),
@@ -322,7 +323,7 @@ def plan_replace(spec: ClusterSpec, found: Found, name: str) -> Steps:
 
 
 def plan_start(spec: ClusterSpec, found: Found) -> Steps:
-    """Start every role that is dead, over its data.
+    """Start every role that is dead, over its data, and note the ids that are not on record.
 
     Raises:
         NotFoundError: the cluster was destroyed, or its master was never made; only `deploy` brings it (back).
@@ -358,8 +359,9 @@ def plan_destroy(spec: ClusterSpec, found: Found, *, delete_data: bool) -> Steps
 
 
 def _start_what_is_dead(spec: ClusterSpec, found: Found) -> list[Step]:
+    """A node that runs and whose id is not on record is waited for too: the deploy that began it was killed."""
     steps = _start_roles(spec, found)
-    if steps:
+    if steps or any(node.id is None for node in spec.nodes):
         steps.append(AwaitNodes())
     return steps
 

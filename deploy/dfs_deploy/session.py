@@ -54,7 +54,7 @@ class Session:
         from dfs_deploy.client_health import ClientHealth
         from dfs_deploy.cluster import Operator
         from dfs_deploy.profiles import ProfileBook
-        from dfs_deploy.run import Surroundings
+        from dfs_deploy.surroundings import Surroundings
         from dfs_runtime.clock import SystemClock
         from dfs_wire.port_probe import port_is_free
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from dfs_deploy.engine import Engine
-from dfs_deploy.run import MASTER_SECONDS, NODES_SECONDS, Surroundings
+from dfs_deploy.run import MASTER_SECONDS, NODES_SECONDS
 from dfs_deploy.spec import MASTER, ClusterSpec
 from dfs_deploy.state import Credentials
+from dfs_deploy.surroundings import Surroundings
 from dfs_deploy.upgrade_plan import roles_to_bring_back
 from dfs_runtime.clock import Deadline
 from dfs_wire.errors import DfsError, TimedOutError, UnavailableError

@@ -9,11 +9,11 @@ from typing import BinaryIO
 from dfs_deploy.cluster import Operator
 from dfs_deploy.engine import LogLine
 from dfs_deploy.plan import Found
-from dfs_deploy.run import Surroundings
 from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec
 from dfs_deploy.state import Credentials, StateStore
+from dfs_deploy.surroundings import Surroundings
 from dfs_runtime.clock import ManualClock
-from dfs_wire.errors import CorruptError, NotFoundError
+from dfs_wire.errors import CorruptError, NotFoundError, UnavailableError
 
 CREDENTIALS = Credentials(cluster_id="c1", client_key="aa", admin_key="bb", join_token="cc")
 
@@ -169,6 +169,8 @@ class FakeHealth:
     stuck: bool = False
     drains: list[tuple[int, bool]] = field(default_factory=list)
     forgotten: set[int] = field(default_factory=set)
+    #: Ids of nodes whose draining cannot be stopped.
+    stays_draining: set[int] = field(default_factory=set)
     settings: dict[str, str] = field(default_factory=dict)
     lacking: list[int] = field(default_factory=lambda: [0])
     asked: int = 0
@@ -182,9 +184,11 @@ class FakeHealth:
         live = [node for node in spec.nodes if node.name in self.engine.running - self.deaf]
         return {node.name: node.number for node in live}
 
-    def known_nodes(self, spec: ClusterSpec, credentials: Credentials) -> set[int]:
-        """All that were ever started and not forgotten."""
-        return {node.number for node in spec.nodes} - self.forgotten
+    def known_nodes(self, spec: ClusterSpec, credentials: Credentials) -> dict[str, int]:
+        """All that ever ran and were not forgotten; their ids are their numbers."""
+        names = {role.partition("/")[2] for role in self.engine.joined if role.startswith(f"{spec.name}/")}
+        ids = {name: int(name.partition("-")[2]) for name in names}
+        return {name: node_id for name, node_id in ids.items() if node_id not in self.forgotten}
 
     def too_few_copies(self, spec: ClusterSpec, credentials: Credentials) -> int:
         """The next of `lacking`; then the last one for ever."""
@@ -192,7 +196,9 @@ class FakeHealth:
         return self.lacking.pop(0) if len(self.lacking) > 1 else self.lacking[0]
 
     def drain_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int, *, cancel: bool) -> None:
-        """Remember what was said."""
+        """Remember what was said; with `stays_draining`, no cancelling."""
+        if cancel and node_id in self.stays_draining:
+            raise UnavailableError(f"node {node_id} goes on")
         self.drains.append((node_id, cancel))
 
     def chunks_left(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> int:

@@ -1,6 +1,7 @@
 """Wanted against found gives steps."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from dfs_deploy.plan import (
     DeleteData,
     DeleteNodes,
     DeployRequest,
+    DiscardVolume,
     Dismantle,
     DrainNodes,
     ForgetNodes,
@@ -24,6 +26,7 @@ from dfs_deploy.plan import (
     SelfTest,
     StartMaster,
     StartNode,
+    Steps,
     StopRoles,
     WriteProfile,
     plan_deploy,
@@ -260,7 +263,16 @@ def test_carrying_out_a_plan_leaves_nothing_to_do(
         joined=frozenset(wanted.roles[1:]),
         profile_current=profile_current or WriteProfile() in steps,
     )
-    assert plan_deploy(wanted, wanted, after) == ()
+    known = wanted.with_ids({node.name: node.number for node in wanted.nodes})
+    assert plan_deploy(known, known, after) == ()
+
+
+@pytest.mark.parametrize("plan", [lambda spec, found: plan_deploy(spec, spec, found), plan_start])
+def test_a_node_without_an_id_on_record_is_waited_for(plan: Callable[[ClusterSpec, Found], Steps]) -> None:
+    """It runs, so nothing is started; but nobody would know later that it may hold chunks."""
+    spec = make_spec(joined=True)
+    spec = replace(spec, nodes=(*spec.nodes[:2], replace(spec.nodes[2], id=None)))
+    assert plan(spec, all_running())[0] == AwaitNodes()
 
 
 # -- start, stop, destroy ---------------------------------------------------------------------------------------
@@ -281,12 +293,11 @@ def test_replace_forgets_the_id_of_one_node_and_starts_it_over_nothing() -> None
     """Only then may it join anew; the others keep their ids, and what is dead of them is started too."""
     spec = make_spec(joined=True)
     steps = plan_replace(spec, all_running(), "node-2")
-    old, fresh = spec.node("node-2"), replace(spec.node("node-2"), id=None)
-    assert old.id is not None
+    fresh = replace(spec.node("node-2"), id=None)
     nodes = tuple(fresh if node.name == "node-2" else node for node in spec.nodes)
     assert steps == (
         StopRoles(("node-2",)),
-        DeleteNodes((old,)),
+        DiscardVolume("node-2"),
         SaveSpec(replace(spec, nodes=nodes)),
         StartNode("node-2"),
         AwaitNodes(),
@@ -341,7 +352,7 @@ def test_destroy_deletes_data_last() -> None:
 
 
 def test_shrinking_drains_before_anything_is_deleted() -> None:
-    """The nodes with the highest numbers go: drained, forgotten, ended, off the record, deleted, in that order."""
+    """The nodes with the highest numbers go: drained, off the record, ended and deleted, in that order."""
     existing = make_spec(nodes=5, joined=True)
     wanted = settle(request(nodes=3), existing, ports_from(6000))
     assert wanted.nodes == existing.nodes[:3]
@@ -352,11 +363,16 @@ def test_shrinking_drains_before_anything_is_deleted() -> None:
     assert steps == (
         DrainNodes(gone),
         ForgetNodes(gone),
-        StopRoles(gone),
-        SaveSpec(wanted),
-        DeleteNodes(existing.nodes[3:]),
+        DeleteNodes(gone),
         SelfTest(),
     )
+
+
+def test_shrinking_a_destroyed_cluster_brings_it_back_first() -> None:
+    """Its roles run from then on, whatever becomes of the rest."""
+    existing = make_spec(nodes=3, joined=True, destroyed=True)
+    wanted = without_nodes(existing, ["node-3"])
+    assert plan_shrink(wanted, existing, Found(master_initialised=True))[0] == SaveSpec(make_spec(joined=True))
 
 
 def test_shrinking_starts_what_stays_first() -> None:
