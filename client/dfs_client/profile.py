@@ -168,12 +168,13 @@ def profile_names(*, home: Path | None = None) -> list[str]:
 
 
 def remove_profile(name: str, *, home: Path | None = None) -> None:
-    """Forget a profile, also as the current one. One that does not exist is no error."""
+    """Forget a profile. One that does not exist is no error.
+
+    If it is the current one, its name stays that: whoever names none is told that it is gone, and never led elsewhere.
+    """
     path = profile_path(name, home)
     with mapping_os_errors(path):
         path.unlink(missing_ok=True)
-        if current_profile(home=home) == name:
-            _current_path(home).unlink(missing_ok=True)
 
 
 def current_profile(*, home: Path | None = None) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from dfs_wire.errors import NotFoundError
+from dfs_wire.errors import NotFoundError, UsageError
 
 #: What `deploy` calls a cluster when nobody names one and there is none yet.
 NAME_DEFAULT = "default"
@@ -22,6 +22,32 @@ def meant_cluster(
     if deployed_last is not None:
         return deployed_last
     return existing[0] if len(existing) == 1 else None
+
+
+def check_not_gone(deployed_last: str | None, existing: Sequence[str], profiles: Sequence[str]) -> str | None:
+    """The cluster deployed last, or None where it and all others are gone: then there is nothing to be mixed up.
+
+    Raises:
+        NotFoundError: it is gone and others are there. None of those is meant by somebody who still means that one.
+    """
+    if deployed_last is None or deployed_last in existing or deployed_last in profiles:
+        return deployed_last
+    if existing:
+        raise NotFoundError(
+            f"Cluster {deployed_last!r}, the one deployed last, is gone; say which one you mean with --name: "
+            f"{', '.join(existing)}."
+        )
+    return None
+
+
+def check_named(flag: str | None, environ: Mapping[str, str], existing: Sequence[str]) -> None:
+    """For what deletes data without asking: where there are several clusters, it wants to be told which one.
+
+    Raises:
+        UsageError: it was not.
+    """
+    if len(existing) > 1 and not flag and not environ.get("DFS_PROFILE"):
+        raise UsageError(f"There are several clusters; say with --name whose data is to go: {', '.join(existing)}.")
 
 
 def needed_cluster(name: str | None, existing: Sequence[str]) -> str:

@@ -349,11 +349,15 @@ def plan_stop(spec: ClusterSpec, found: Found) -> Steps:
 
 
 def plan_destroy(spec: ClusterSpec, found: Found, *, delete_data: bool) -> Steps:
-    """End the cluster; its data goes only when that is asked for."""
-    steps: list[Step] = [*plan_stop(spec, found), Dismantle(), RemoveProfile()]
+    """End the cluster; its data goes only when that is asked for.
+
+    The profile goes behind the data: who was interrupted in between and says the same again means the same cluster.
+    """
+    steps: list[Step] = [*plan_stop(spec, found), Dismantle()]
     if delete_data:
-        steps.append(DeleteData())
-    elif not spec.destroyed:
+        return (*steps, DeleteData(), RemoveProfile())
+    steps.append(RemoveProfile())
+    if not spec.destroyed:
         steps.append(SaveSpec(replace(spec, destroyed=True)))
     return tuple(steps)
 

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from dfs_client.profile import (
     Profile,
-    current_profile,
-    profile_names,
     profile_path,
     read_profile,
     remove_profile,
@@ -89,12 +87,8 @@ class ProfileBook:
         write_profile(profile_of(spec, credentials), home=self._home)
 
     def remove(self, name: str) -> None:
-        """Delete a profile; none is fine. If it was the one used by default, the newest that is left takes over."""
+        """Delete a profile; none is fine. No other one is used by default for that: only a person chooses one."""
         remove_profile(name, home=self._home)
-        left = profile_names(home=self._home)
-        if left and current_profile(home=self._home) is None:
-            newest = max(left, key=lambda other: profile_path(other, self._home).stat().st_mtime_ns)
-            set_current_profile(newest, home=self._home)
 
     def choose(self, name: str) -> None:
         """Make a profile the one that is used when none is named."""

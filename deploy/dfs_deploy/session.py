@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dfs_client.output import Output
-from dfs_deploy.naming import NAME_DEFAULT, meant_cluster, needed_cluster
+from dfs_deploy.naming import NAME_DEFAULT, check_named, check_not_gone, meant_cluster, needed_cluster
 from dfs_wire.errors import UsageError
 
 if TYPE_CHECKING:
@@ -100,27 +100,36 @@ class Session:
         """What is being done now; see `progress`."""
         self._show(text)
 
-    def confirm(self, question: str, *, otherwise: str) -> None:
-        """Ask a person, and go on only after a yes.
+    def confirm_deletion(self, question: str, *, yes: bool) -> None:
+        """Ask a person before data of the cluster that is meant goes, and go on only after a yes.
+
+        Who says `--yes` is not asked, and so does not see which cluster is meant: of several he names it himself.
 
         Raises:
-            UsageError: nobody is there to ask; `otherwise` is the option that answers in advance.
+            UsageError: nobody is there to ask, or none of several clusters was named.
             click.Abort: the answer was no.
         """
+        if yes:
+            check_named(self.name, self._environ, self.store.names())
+            return
         if not sys.stdin.isatty():
-            raise UsageError(f"Nobody can be asked here; say {otherwise} to go on.")
+            raise UsageError("Nobody can be asked here; say --yes to go on.")
         click.confirm(question, abort=True, err=True)
 
     def cluster_name(self) -> str:
         """The cluster that this command means, which should exist.
 
         Raises:
-            NotFoundError: none is named.
+            NotFoundError: none is named, or the one deployed last is gone.
         """
         return needed_cluster(self._meant(), self.store.names())
 
     def cluster_name_for_deploy(self) -> str:
-        """The cluster that `deploy` means, which need not exist."""
+        """The cluster that `deploy` means, which need not exist.
+
+        Raises:
+            NotFoundError: none is named, and of several the one deployed last is gone.
+        """
         return self._meant() or NAME_DEFAULT
 
     def cluster(self) -> "ClusterSpec":
@@ -136,6 +145,11 @@ class Session:
         return self.operator.engine(spec.engine_key)
 
     def _meant(self) -> str | None:
-        from dfs_client.profile import current_profile
+        from dfs_client.profile import current_profile, profile_names
 
-        return meant_cluster(self.name, self._environ, current_profile(home=self.home), self.store.names())
+        existing = self.store.names()
+        meant = meant_cluster(self.name, self._environ, None, ())
+        if meant is not None:
+            return meant
+        deployed_last = check_not_gone(current_profile(home=self.home), existing, profile_names(home=self.home))
+        return meant_cluster(None, {}, deployed_last, existing)

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from dfs_deploy.cluster import Operator
 from dfs_deploy.engine import LogLine
 from dfs_deploy.plan import Found
 from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec
 from dfs_deploy.state import Credentials, StateStore
-from dfs_deploy.surroundings import Surroundings
+from dfs_deploy.surroundings import Profiles, Surroundings
 from dfs_runtime.clock import ManualClock
 from dfs_wire.errors import CorruptError, NotFoundError, UnavailableError
 
@@ -267,7 +269,15 @@ class Bench:
             clock=self.clock,
             progress=self.said.append,
         )
-        self.operator = Operator(self.around, {"process": self.engine}, lambda _host, port: port not in self.taken)
+        self.operator = self._operator()
+
+    def _operator(self) -> Operator:
+        return Operator(self.around, {"process": self.engine}, lambda _host, port: port not in self.taken)
+
+    def use_profiles(self, profiles: Profiles) -> None:
+        """Work with these from now on."""
+        self.around = msgspec.structs.replace(self.around, profiles=profiles)
+        self.operator = self._operator()
 
 
 FAKE_DAEMON = """\

@@ -8,19 +8,21 @@ from dfs_deploy.session import Session
 
 @click.command(cls=ClusterCommand)
 @click.option("--delete-data", is_flag=True, help="Delete everything that the cluster stored, too.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--yes", is_flag=True, help="Do not ask; where there are several clusters, --name or DFS_PROFILE must say which."
+)
 @pass_session
 def destroy(session: Session, delete_data: bool, yes: bool) -> None:
     """End a cluster and forget its profile. Its data stays unless --delete-data says otherwise.
 
-    Asks before it deletes data; a script says --yes.
+    Asks before it deletes data; a script says --yes. Afterwards no other cluster is meant in its place: name it.
     """
     from dfs_deploy.reports import change_object
 
     spec = session.cluster()
     place = session.engine_of(spec).data_place(spec)
-    if delete_data and not yes:
-        session.confirm(f"Delete all data of cluster {spec.name} in {place}?", otherwise="--yes")
+    if delete_data:
+        session.confirm_deletion(f"Delete all data of cluster {spec.name} in {place}?", yes=yes)
     with session.progress():
         change = session.operator.destroy(spec.name, delete_data=delete_data)
     if session.output.json:

@@ -94,7 +94,9 @@ def maintenance(session: Session, member: str, *, off: bool, hours: float) -> No
 
 @node.command("replace", cls=ClusterCommand)
 @click.argument("member", metavar="NODE")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--yes", is_flag=True, help="Do not ask; where there are several clusters, --name or DFS_PROFILE must say which."
+)
 @pass_session
 def replace_volume(session: Session, member: str, yes: bool) -> None:
     """NODE has a new, empty disk: delete what is left of its old volume and let it join as a new node of that name.
@@ -104,8 +106,8 @@ def replace_volume(session: Session, member: str, yes: bool) -> None:
     from dfs_deploy.reports import change_object, deployed_lines
 
     cluster = session.cluster_name()
-    if not yes:
-        session.confirm(f"Delete what is left of the volume of {member}, and begin an empty one?", otherwise="--yes")
+    question = f"Delete what is left of the volume of {member} of cluster {cluster}, and begin an empty one?"
+    session.confirm_deletion(question, yes=yes)
     with session.progress():
         change = session.operator.replace_node(cluster, member)
     if session.output.json:

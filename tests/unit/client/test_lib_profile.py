@@ -118,9 +118,11 @@ def test_a_name_is_never_a_path(tmp_path: Path, name: str) -> None:
         profile_path(name, tmp_path)
 
 
-def test_removing_a_profile_forgets_it_as_current(home: Path) -> None:
-    """Twice is no error."""
+def test_a_removed_profile_leaves_nobody_in_its_place(home: Path) -> None:
+    """Twice is no error; who names none is told that it is gone, although another one is there."""
     remove_profile("demo", home=home)
     remove_profile("demo", home=home)
-    assert current_profile(home=home) is None
     assert profile_names(home=home) == ["other"]
+    assert current_profile(home=home) == "demo"
+    with pytest.raises(NotFoundError, match=r"no profile 'demo' \(known: other\)"):
+        resolve(home=home, environ={})

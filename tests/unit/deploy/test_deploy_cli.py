@@ -9,6 +9,7 @@ from tests.support.deploy import Bench
 
 from dfs_client.exit_codes import run
 from dfs_client.output import Output
+from dfs_deploy.profiles import ProfileBook
 from dfs_deploy.program import COMMANDS, cli, run_program
 from dfs_deploy.session import PROGRAM, Session
 
@@ -139,6 +140,79 @@ def test_data_is_not_deleted_without_a_yes(dfs: Run, bench: Bench, monkeypatch: 
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "y")
     assert dfs("destroy", "--delete-data") == 0
     assert bench.store.names() == []
+
+
+@pytest.fixture
+def two_clusters(dfs: Run, bench: Bench, tmp_path: Path) -> Bench:
+    """`keep` and then `scrap`, with profiles in files."""
+    bench.use_profiles(ProfileBook(tmp_path))
+    assert dfs("deploy", "--name", "keep", "--nodes", "4") == 0
+    assert dfs("deploy", "--name", "scrap", "--nodes", "4") == 0
+    return bench
+
+
+def test_destroy_said_again_never_means_another_cluster(
+    dfs: Run, two_clusters: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither after it was done, nor without the data; and no other command takes the one that is left for it."""
+    assert dfs("destroy") == 0
+    assert dfs("destroy") == 0
+    capsys.readouterr()
+    assert dfs("destroy", "--delete-data", "--yes") == 2
+    assert "whose data is to go: keep, scrap" in capsys.readouterr().err
+    assert dfs("destroy", "--delete-data", "--yes", DFS_PROFILE="scrap") == 0
+    assert two_clusters.store.names() == ["keep"]
+    for again in (
+        ("destroy", "--delete-data", "--yes"),
+        ("destroy",),
+        ("scale", "--nodes", "3"),
+        ("deploy", "--nodes", "3"),
+        ("node", "remove", "node-2"),
+        ("node", "replace", "node-2", "--yes"),
+    ):
+        capsys.readouterr()
+        assert dfs(*again) == 3
+        assert "'scrap', the one deployed last, is gone" in capsys.readouterr().err
+    assert len(two_clusters.store.load("keep").nodes) == 4
+    assert two_clusters.engine.discarded == []
+    assert dfs("deploy", "--name", "keep") == 0
+    assert dfs("scale", "--nodes", "3") == 0
+    assert len(two_clusters.store.load("keep").nodes) == 3
+
+
+def test_destroy_interrupted_at_the_data_is_said_again(
+    dfs: Run, two_clusters: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name is meant until all of it is gone."""
+    remove = two_clusters.engine.remove
+
+    def interrupted(_spec: object) -> None:
+        monkeypatch.setattr(two_clusters.engine, "remove", remove)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "y")
+    monkeypatch.setattr(two_clusters.engine, "remove", interrupted)
+    assert dfs("destroy", "--delete-data") == 130
+    assert dfs("destroy", "--delete-data") == 0
+    assert two_clusters.store.names() == ["keep"]
+
+
+def test_a_volume_is_not_replaced_unasked_in_one_of_several_clusters(dfs: Run, two_clusters: Bench) -> None:
+    """Who is not asked says which cluster it is."""
+    assert dfs("node", "replace", "node-2", "--yes") == 2
+    assert dfs("node", "replace", "node-2", "--yes", "--name", "keep") == 0
+
+
+def test_with_one_cluster_no_name_is_needed(dfs: Run, bench: Bench, tmp_path: Path) -> None:
+    """From its deploy to its end, and for the next one."""
+    bench.use_profiles(ProfileBook(tmp_path))
+    assert dfs("deploy", "--name", "only") == 0
+    assert [dfs("destroy"), dfs("destroy", "--delete-data", "--yes")] == [0, 0]
+    assert dfs("destroy") == 3
+    assert dfs("deploy") == 0
+    assert bench.store.names() == ["default"]
+    assert dfs("destroy", "--delete-data", "--yes") == 0
 
 
 def test_logs_of_one_and_of_all_roles(dfs: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dfs_deploy.naming import meant_cluster, needed_cluster
-from dfs_wire.errors import NotFoundError
+from dfs_deploy.naming import check_named, check_not_gone, meant_cluster, needed_cluster
+from dfs_wire.errors import NotFoundError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,22 @@ def test_a_command_without_a_cluster_says_what_to_do() -> None:
         needed_cluster(None, ["a", "b"])
     with pytest.raises(NotFoundError, match="dfs deploy"):
         needed_cluster(None, [])
+
+
+def test_nobody_takes_the_place_of_a_cluster_that_is_gone() -> None:
+    """The one deployed last may have no profile, be somebody else's, or be the only one there was; else ask."""
+    assert check_not_gone(None, ["a"], ["a"]) is None
+    assert check_not_gone("a", ["a", "b"], []) == "a"
+    assert check_not_gone("theirs", ["a"], ["a", "theirs"]) == "theirs"
+    assert check_not_gone("a", [], []) is None
+    with pytest.raises(NotFoundError, match=r"'b'.*is gone.*--name: a"):
+        check_not_gone("b", ["a"], ["a"])
+
+
+def test_what_deletes_without_asking_wants_a_name_where_there_are_several() -> None:
+    """With one cluster, nothing can be mixed up."""
+    check_named(None, {}, ["a"])
+    check_named("a", {}, ["a", "b"])
+    check_named(None, {"DFS_PROFILE": "b"}, ["a", "b"])
+    with pytest.raises(UsageError, match="whose data is to go: a, b"):
+        check_named(None, {"DFS_PROFILE": ""}, ["a", "b"])

@@ -1,6 +1,5 @@
 """The client profiles of clusters."""
 
-import os
 from pathlib import Path
 
 from tests.support.deploy import CREDENTIALS, make_spec
@@ -23,20 +22,16 @@ def test_a_profile_is_current_when_it_says_what_the_cluster_says(tmp_path: Path)
     assert not book.is_current(make_spec(), CREDENTIALS)
 
 
-def test_the_default_falls_back_to_the_newest_profile_that_is_left(tmp_path: Path) -> None:
-    """After the cluster deployed last is gone, the one deployed before it is meant."""
+def test_no_other_profile_takes_the_place_of_a_removed_one(tmp_path: Path) -> None:
+    """The same command again must not mean another cluster."""
     book = ProfileBook(tmp_path)
-    for age, name in enumerate(("c", "a", "b")):
+    for name in ("a", "b"):
         book.write(make_spec(name), CREDENTIALS)
-        os.utime(profile_path(name, tmp_path), (1_000_000 + age, 1_000_000 + age))
-    book.choose("c")
-    book.remove("a")
-    assert current_profile(home=tmp_path) == "c"
-    book.remove("c")
+    book.choose("b")
+    book.remove("b")
+    book.remove("b")
     assert current_profile(home=tmp_path) == "b"
-    book.remove("b")
-    book.remove("b")
-    assert current_profile(home=tmp_path) is None
+    assert not book.exists("b")
 
 
 def test_a_shared_profile_has_the_outside_address_and_no_admin_key() -> None:
