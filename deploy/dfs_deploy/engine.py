@@ -56,6 +56,10 @@ class Engine(Protocol):
         """End a role, and keep what ran it for `bring_back`. The role is started anew next."""
         ...
 
+    def can_bring_back(self, spec: ClusterSpec, role: str) -> bool:
+        """Whether `bring_back` would start what was set aside; nothing is touched for the answer."""
+        ...
+
     def bring_back(self, spec: ClusterSpec, role: str) -> None:
         """End a role and start what was set aside, if anything was.
 

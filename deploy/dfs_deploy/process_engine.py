@@ -285,6 +285,15 @@ class ProcessEngine:
             self._before[role] = list(process.arguments)
         self.stop(spec, [role])
 
+    def can_bring_back(self, spec: ClusterSpec, role: str) -> bool:
+        """Whether its command line of before leads to another installation."""
+        before, program = self._before.get(role, []), self._program_of(role)
+        # A script is shown behind the interpreter that its first line names.
+        return bool(before) and program not in (before[: len(program)], before[1 : 1 + len(program)])
+
+    def _program_of(self, role: str) -> list[str]:
+        return self._programs(MASTER_PROGRAM if role == MASTER else NODE_PROGRAM)
+
     def bring_back(self, spec: ClusterSpec, role: str) -> None:
         """By its command line of before, if that leads to another installation.
 
@@ -294,9 +303,8 @@ class ProcessEngine:
         before = self._before.get(role)
         if before is None:
             return
-        program = self._programs(MASTER_PROGRAM if role == MASTER else NODE_PROGRAM)
-        # A script is shown behind the interpreter that its first line names.
-        if program in (before[: len(program)], before[1 : 1 + len(program)]):
+        program = self._program_of(role)
+        if not self.can_bring_back(spec, role):
             raise ConflictError(
                 f"this version was installed over the one before in {Path(program[0]).parent}; "
                 f"install that one again and say `dfs start --name {spec.name}`"

@@ -1,6 +1,6 @@
 """A rolling upgrade: one role at a time, each only while every chunk has all its copies; back again when one fails."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 
 from dfs_deploy.engine import Engine
@@ -25,7 +25,10 @@ class RollingUpgrade:
         self._engine = engine
         self._spec = spec
         self._credentials = credentials
+        #: In order; of the last one, nobody may know how far it is.
         self._replaced: list[str] = []
+        #: Those that served since.
+        self._done: set[str] = set()
 
     def carry_out(self, roles: Sequence[str]) -> None:
         """Replace the roles in order and test the cluster; whatever ends it early (Ctrl-C too) takes all of it back.
@@ -42,6 +45,8 @@ class RollingUpgrade:
             self._await_whole()
             self._around.progress("uploading a file, reading it back and removing it")
             self._around.health.self_test(self._spec, self._credentials)
+            # The test needs no node in particular.
+            self._await_whole()
         except BaseException as error:
             self._take_back(error)
             raise
@@ -50,10 +55,14 @@ class RollingUpgrade:
     def _replace(self, role: str) -> None:
         self._replaced.append(role)
         self._engine.set_aside(self._spec, role)
-        # Whatever is heard of it from here on, its successor said.
+        self._begin(role)
+        self._done.add(role)
+
+    def _begin(self, role: str) -> None:
+        # Whatever is heard of it from here on, this process said.
         since = self._around.clock.wall_ms()
         self._start(role)
-        self._await_role(role, since)
+        self._await_role(role, since, {node.name for node in self._spec.nodes} if role == MASTER else {role})
 
     def _start(self, role: str) -> None:
         if role == MASTER:
@@ -67,43 +76,67 @@ class RollingUpgrade:
         """Bring everything back that was replaced.
 
         Raises:
-            UnavailableError: that failed too; says what runs and what does not.
+            UnavailableError: that failed too; says what runs and what does not. After Ctrl-C it is only said.
         """
+        self._revive()
         for role in roles_to_bring_back(self._replaced):
-            self._around.progress(f"bringing {role} of the version before back")
             try:
-                self._engine.stop(self._spec, [role])
-                since = self._around.clock.wall_ms()
-                self._engine.bring_back(self._spec, role)
-                self._await_role(role, since)
-                if role != MASTER:
-                    self._await_whole()
+                self._bring_back(role)
             except DfsError as second:
                 if role == MASTER and self._runs_anew():
                     # Its database has the new schema by now, which the version before refuses to touch.
                     self._around.progress("the master stays at the new version: the one before cannot use its database")
                     continue
-                raise UnavailableError(
-                    f"The upgrade failed ({_sentence(error)}), and {role} of the version before did not come back "
-                    f"either ({_sentence(second)}); see `dfs status` and `dfs logs {role}`."
-                ) from error
+                words = (
+                    f"The upgrade failed ({_sentence(error)}), and {role} did not come back either "
+                    f"({_sentence(second)}); see `dfs status` and `dfs logs {role}`. Where this version was installed "
+                    f"over the one before, install that one again and say `dfs start --name {self._spec.name}`."
+                )
+                if isinstance(error, Exception):
+                    raise UnavailableError(words) from error
+                self._around.progress(words)
+                return
+
+    def _revive(self) -> None:
+        """Start again what served and ended since, the master first: nobody else can be spared before that."""
+        running = self._engine.look(self._spec).running
+        for role in self._replaced:
+            if role in self._done - running:
+                # What does not come up here is dealt with in its turn.
+                with suppress(DfsError):
+                    self._begin(role)
+
+    def _bring_back(self, role: str) -> None:
+        """Bring a role of the version before back. Where that is not there any more, see that the present one runs."""
+        if self._engine.can_bring_back(self._spec, role):
+            self._around.progress(f"bringing {role} of the version before back")
+            # Who is not there is not waited for: that may be why we go back.
+            there = self._around.health.live_nodes(self._spec, self._credentials, 0).keys()
+            since = self._around.clock.wall_ms()
+            self._engine.bring_back(self._spec, role)
+            self._await_role(role, since, there if role == MASTER else {role})
+        elif role in self._done & self._engine.look(self._spec).running:
+            self._around.progress(f"{role} serves on: there is nothing else to go back to")
+            return
+        else:
+            self._around.progress(f"starting {role} again")
+            self._engine.stop(self._spec, [role])
+            self._begin(role)
+        if role != MASTER:
+            self._await_copies()
 
     def _runs_anew(self) -> bool:
-        """Whether the new master serves again, in place of the old one that could not; it did before."""
-        if self._replaced == [MASTER]:
-            return False
+        """Whether the new master serves again, in place of the old one that could not."""
         with suppress(DfsError):
             self._engine.stop(self._spec, [MASTER])
-            since = self._around.clock.wall_ms()
-            self._start(MASTER)
-            self._await_role(MASTER, since)
+            self._begin(MASTER)
             return True
         return False
 
     # -- waiting ------------------------------------------------------------------------------------------------
 
-    def _await_role(self, role: str, since_ms: int) -> None:
-        """Wait until a role serves, and after the master until it hears all nodes again.
+    def _await_role(self, role: str, since_ms: int, nodes: Set[str]) -> None:
+        """Wait until a role serves: until these nodes are heard, by a master that answers.
 
         Raises:
             UnavailableError: it ended.
@@ -111,22 +144,47 @@ class RollingUpgrade:
         """
         seconds = MASTER_SECONDS if role == MASTER else NODES_SECONDS
         deadline = Deadline(self._around.clock, seconds)
-        while not self._serves(role, since_ms):
-            if role not in self._engine.look(self._spec).running:
-                raise UnavailableError(f"{role} ended: {self._engine.last_words(self._spec, role)}")
+        while not self._serves(role, since_ms, nodes):
+            self._check_running(role, MASTER)
             if deadline.passed():
                 raise TimedOutError(f"{role} does not serve after {seconds:.0f} s")
             self._around.clock.sleep(_POLL_SECONDS)
 
-    def _serves(self, role: str, since_ms: int) -> bool:
+    def _serves(self, role: str, since_ms: int, nodes: Set[str]) -> bool:
         health = self._around.health
         if role == MASTER and not health.master_answers(self._spec, self._credentials):
             return False
-        live = health.live_nodes(self._spec, self._credentials, since_ms)
-        awaited = {node.name for node in self._spec.nodes} if role == MASTER else {role}
-        return awaited <= live.keys()
+        return nodes <= health.live_nodes(self._spec, self._credentials, since_ms).keys()
 
     def _await_whole(self) -> None:
+        """Wait until all roles run, all nodes were heard of since the wait began, and every chunk has all its copies.
+
+        The number of copies alone says too little: a node that was killed is missed only when it was silent a while.
+
+        Raises:
+            UnavailableError: a role ended.
+            TimedOutError: a node is not heard of, or copies are not made any more.
+        """
+        since, deadline = self._around.clock.wall_ms(), Deadline(self._around.clock, NODES_SECONDS)
+        while silent := self._silent(since):
+            if deadline.passed():
+                raise TimedOutError(f"{silent[0]} is not live after {NODES_SECONDS:.0f} s; see `dfs node list`.")
+            self._around.clock.sleep(_POLL_SECONDS)
+        self._await_copies()
+        self._check_running(*self._spec.roles)
+
+    def _silent(self, since_ms: int) -> list[str]:
+        self._check_running(*self._spec.roles)
+        live = self._around.health.live_nodes(self._spec, self._credentials, since_ms)
+        return [node.name for node in self._spec.nodes if node.name not in live]
+
+    def _check_running(self, *roles: str) -> None:
+        running = self._engine.look(self._spec).running
+        for role in roles:
+            if role not in running:
+                raise UnavailableError(f"{role} ended: {self._engine.last_words(self._spec, role)}")
+
+    def _await_copies(self) -> None:
         """Wait until every chunk has all its copies on live nodes.
 
         Raises:

@@ -1,6 +1,7 @@
 """`dfs upgrade` on local processes: replaced one by one, and back to another installation where there is one."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,34 @@ def test_a_rolling_restart(cluster: ProcessCluster, tmp_path: Path) -> None:
     after = cluster.pids
     assert after.keys() == before.keys()
     assert set(after.values()).isdisjoint(before.values())
+    assert_stored(cluster, tmp_path)
+
+
+def upgrade_until(cluster: ProcessCluster, words: str) -> "subprocess.Popen[str]":
+    """`dfs upgrade --all`, which has just said these words."""
+    command = [sys.executable, "-m", "dfs_deploy.cli", "upgrade", "--all"]
+    child = subprocess.Popen(command, env=cluster.env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert child.stderr is not None
+    for line in child.stderr:
+        if words in line:
+            break
+    return child
+
+
+def test_ctrl_c_and_a_killed_node_leave_all_roles_running(cluster: ProcessCluster, tmp_path: Path) -> None:
+    """1. Ctrl-C while a node is replaced by the same version 2. one that was replaced is killed: that is no success."""
+    child = upgrade_until(cluster, "upgrading node-1")
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=COMMAND_SECONDS)
+    assert child.returncode == 130
+    assert cluster.pids.keys() == {"master", "node-1", "node-2"}
+
+    child = upgrade_until(cluster, "upgrading node-2")
+    cluster.kill("node-1")
+    said = child.communicate(timeout=COMMAND_SECONDS)[1]
+    assert child.returncode == 5, said
+    assert "node-1 ended" in said
+    assert cluster.pids.keys() == {"master", "node-1", "node-2"}
     assert_stored(cluster, tmp_path)
 
 

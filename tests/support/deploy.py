@@ -50,6 +50,7 @@ class FakeEngine:
     aside: set[str] = field(default_factory=set)
     spoilt: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
+    installed_over: bool = False
 
     def look(self, spec: ClusterSpec) -> Found:
         """What runs and what is on disk."""
@@ -98,6 +99,10 @@ class FakeEngine:
         self.calls.append(f"set aside {role}")
         self.running.discard(role)
         self.aside.add(role)
+
+    def can_bring_back(self, spec: ClusterSpec, role: str) -> bool:
+        """What was set aside is there, unless it was `installed_over`."""
+        return role in self.aside and not self.installed_over
 
     def bring_back(self, spec: ClusterSpec, role: str) -> None:
         """Runs as before, unless it is in `gone`."""

@@ -12,8 +12,8 @@ from dfs_deploy.session import Session
 def upgrade(session: Session, everything: bool) -> None:
     """Bring a running cluster to the version that is installed here, one role at a time, the master first.
 
-    Before each step every chunk has all its copies, so files stay readable. When a role does not come back healthy,
-    all of them go back to the version before.
+    Before each step all roles run and every chunk has all its copies, so files stay readable. When a role does not come
+    back healthy, or another one ends meanwhile, all of them go back to the version before; so they do after Ctrl-C.
     """
     from importlib.metadata import version
 

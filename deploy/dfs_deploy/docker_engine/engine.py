@@ -249,6 +249,10 @@ class DockerEngine:
         self.stop(spec, [role])
         self._sdk.rename(container_name(spec.name, role), set_aside_name(spec.name, role))
 
+    def can_bring_back(self, spec: ClusterSpec, role: str) -> bool:
+        """The container of before is there, under the one name or the other."""
+        return True
+
     def bring_back(self, spec: ClusterSpec, role: str) -> None:
         """The container gets its name again."""
         name, before = container_name(spec.name, role), set_aside_name(spec.name, role)

@@ -194,6 +194,20 @@ def test_another_cluster_is_never_touched(machine: Machine) -> None:
     assert all(pid_alive(pid) for pid in pids.values())
 
 
+def test_only_another_installation_can_be_brought_back(machine: Machine, tmp_path: Path) -> None:
+    """Asking stops nothing; what was installed over, or was never set aside, is not there."""
+    machine.start_all()
+    assert not machine.engine.can_bring_back(SPEC, "node-1")
+    machine.engine.set_aside(SPEC, "node-1")
+    machine.engine.start_node(SPEC, SPEC.nodes[0])
+    before = machine.pids()
+    assert not machine.engine.can_bring_back(SPEC, "node-1")
+    (tmp_path / "newer").mkdir()
+    machine.programs = fake_programs(tmp_path / "newer")
+    assert machine.engine.can_bring_back(SPEC, "node-1")
+    assert machine.pids() == before
+
+
 def test_a_role_that_ignores_the_polite_signal_is_killed(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, poll: Callable[[Callable[[], bool]], None]
 ) -> None:

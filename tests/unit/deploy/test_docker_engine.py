@@ -300,6 +300,7 @@ def test_a_container_of_another_image_is_outdated_and_can_come_back(machine: Mac
     assert machine.docker.made["dfs-demo-node-1"].spec.image == "dfs:2"
     assert "node-1" in engine.look(SPEC).running
     assert engine.outdated(SPEC) == frozenset(SPEC.roles) - {"node-1"}
+    assert engine.can_bring_back(SPEC, "node-1")
     engine.bring_back(SPEC, "node-1")
     assert machine.docker.made["dfs-demo-node-1"] is before
     assert before.state == "running"
