@@ -62,7 +62,8 @@ class RollingUpgrade:
         # Whatever is heard of it from here on, this process said.
         since = self._around.clock.wall_ms()
         self._start(role)
-        self._await_role(role, since, {node.name for node in self._spec.nodes} if role == MASTER else {role})
+        # Who hears the new master again, the wait before the next step asks.
+        self._await_role(role, since, set() if role == MASTER else {role})
 
     def _start(self, role: str) -> None:
         if role == MASTER:
@@ -111,7 +112,8 @@ class RollingUpgrade:
         if self._engine.can_bring_back(self._spec, role):
             self._around.progress(f"bringing {role} of the version before back")
             # Who is not there is not waited for: that may be why we go back.
-            there = self._around.health.live_nodes(self._spec, self._credentials, 0).keys()
+            heard = self._around.health.live_nodes(self._spec, self._credentials, 0)
+            there = heard.keys() & self._engine.look(self._spec).running
             since = self._around.clock.wall_ms()
             self._engine.bring_back(self._spec, role)
             self._await_role(role, since, there if role == MASTER else {role})

@@ -8,6 +8,7 @@ from tests.support.deploy import Bench, make_spec
 
 from dfs_deploy.plan import DeployRequest, Found
 from dfs_deploy.spec import ClusterSpec, NodeSpec
+from dfs_deploy.state import Credentials
 from dfs_deploy.upgrade_plan import roles_to_bring_back, roles_to_upgrade
 from dfs_wire.errors import CorruptError, NotFoundError, TimedOutError, UnavailableError
 
@@ -117,6 +118,23 @@ def test_a_node_that_is_not_heard_of_ends_the_upgrade(bench: Bench, monkeypatch:
     with pytest.raises(TimedOutError, match="node-3 is not live"):
         bench.operator.upgrade("demo", everything=False)
     assert "set aside node-2" not in bench.engine.calls
+
+
+def test_the_master_goes_back_although_a_node_died_that_seems_live(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The master misses it only after a while: who runs no more is not waited for."""
+    live = bench.health.live_nodes
+
+    def remembered(spec: ClusterSpec, credentials: Credentials, since_ms: int) -> dict[str, int]:
+        found = live(spec, credentials, since_ms)
+        return found if since_ms else found | {"node-3": 3}
+
+    monkeypatch.setattr(bench.health, "live_nodes", remembered)
+    at(monkeypatch, bench, "start node-2", lambda: bench.engine.running.discard("node-3"))
+    with pytest.raises(UnavailableError, match=r"^node-3 ended"):
+        bench.operator.upgrade("demo", everything=False)
+    assert bench.engine.running == {"master", "node-1", "node-2"} == bench.engine.behind - {"node-3"}
 
 
 def test_a_role_that_ends_during_the_test_is_no_success(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
