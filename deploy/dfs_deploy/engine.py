@@ -96,6 +96,10 @@ class Engine(Protocol):
         """Delete all data of a cluster whose roles have ended."""
         ...
 
+    def take_back(self, spec: ClusterSpec) -> None:
+        """Delete what this engine made of a new cluster, whose roles have ended; what was there before stays."""
+        ...
+
     def run_master_command(self, spec: ClusterSpec, arguments: Sequence[str]) -> int:
         """Run `dfs-master ARGUMENTS` where the database is, on this command's own output; its exit code."""
         ...

@@ -345,6 +345,10 @@ class ProcessEngine:
             raise ConflictError(f"{min(running)} of cluster {spec.name!r} still runs; stop the cluster first.")
         self._store.forget(spec.name)
 
+    def take_back(self, spec: ClusterSpec) -> None:
+        """All of it: a new cluster begins in an empty directory."""
+        self.remove(spec)
+
     # -- reading ------------------------------------------------------------------------------------------------
 
     def data_place(self, spec: ClusterSpec) -> str:

@@ -115,7 +115,7 @@ class Run:
         spec, engine = self.spec, self._engine
         if existing is None:
             engine.stop(spec, spec.roles)
-            engine.remove(spec)
+            engine.take_back(spec)
             self._around.profiles.remove(spec.name)
             return
         grown = spec.nodes[len(existing.nodes) :]

@@ -149,6 +149,10 @@ class FakeEngine:
         self.joined = {each for each in self.joined if not each.startswith(f"{spec.name}/")}
         self.store.forget(spec.name)
 
+    def take_back(self, spec: ClusterSpec) -> None:
+        """All of it was made here."""
+        self.remove(spec)
+
     def run_master_command(self, spec: ClusterSpec, arguments: Sequence[str]) -> int:
         """Done."""
         self.calls.append(" ".join(arguments))

@@ -53,6 +53,10 @@ class FakeDocker:
         """Those with these labels."""
         return {name: have for name, have in self.stored.items() if labels.items() <= have.items()}
 
+    def find_volume(self, name: str) -> Mapping[str, str] | None:
+        """The labels of one."""
+        return self.stored.get(name)
+
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Make one."""
         self.calls.append(f"create volume {name}")

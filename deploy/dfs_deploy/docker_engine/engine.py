@@ -3,7 +3,7 @@
 import io
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
@@ -38,6 +38,7 @@ from dfs_deploy.containers import (
 from dfs_deploy.docker_engine.archives import only_file, save_only_file, secret_archive
 from dfs_deploy.docker_engine.follow import follow_containers
 from dfs_deploy.docker_engine.sdk import DockerSdk, FoundContainer
+from dfs_deploy.docker_engine.volumes import OwnVolumes
 from dfs_deploy.engine import LogLine
 from dfs_deploy.image.builder import ImageBuilder
 from dfs_deploy.plan import Found
@@ -84,8 +85,7 @@ class DockerEngine:
         self._home = str(home)
         self._clock = clock
         self._say = say
-        #: Volumes of nodes that were not there before: only those may be taken back.
-        self._made: set[str] = set()
+        self._volumes = OwnVolumes(sdk, self._home, say)
 
     @property
     def name(self) -> str:
@@ -102,25 +102,43 @@ class DockerEngine:
         """What is there: containers and volumes, by their labels.
 
         Raises:
-            ConflictError: they belong to a cluster of the same name under another `DFS_HOME`.
+            ConflictError: they belong to a cluster of the same name under another `DFS_HOME`, or to none that is
+                known here while a new one of that name is to be made.
         """
-        volumes = self._own_volumes(spec)
+        volumes = self._volumes.of(spec)
         states = {role: each.state for role, each in self._role_containers(spec).items()}
         # The keys are kept last: a master without them was not made to its end.
         initialised = volume_name(spec.name, MASTER) in volumes and self._store.paths(spec.name).credentials.exists()
         # Only a cluster without a master asks whether a node has joined: somebody may have made volumes for it before.
-        there = [node.name for node in spec.nodes if not initialised and volume_name(spec.name, node.name) in volumes]
+        # A volume beyond the nodes that are asked for counts as well: its chunks need the master of before.
+        there = [] if initialised else self._volumes.nodes(spec)
+        joined = frozenset(role for role in there if self._volume_has_joined(spec, role))
+        if self._store.find(spec.name) is None:
+            self._check_nothing_of_that_name(spec, states, joined)
         return Found(
             master_initialised=initialised,
             running=frozenset(role for role, state in states.items() if state == "running"),
             stuck=frozenset(role for role, state in states.items() if state in _STUCK),
-            joined=frozenset(role for role in there if self._volume_has_joined(spec, role)),
+            joined=joined,
         )
+
+    def _check_nothing_of_that_name(self, spec: ClusterSpec, roles: Iterable[str], joined: Iterable[str]) -> None:
+        """A new cluster never goes where another one is: that would end it, and its rollback would delete that."""
+        there = [container_name(spec.name, role) for role in roles]
+        there += [volume_name(spec.name, role) for role in sorted(joined)]
+        if there:
+            raise ConflictError(
+                f"{there[0]} on this Docker Engine is of a cluster {spec.name!r} whose directory is not below "
+                f"DFS_HOME={self._home}: put clusters/{spec.name} back there, or use another --name "
+                "(or remove its containers and volumes, if nothing of it is needed)."
+            )
+        for role in spec.roles:
+            self._volumes.check(spec, role)
 
     def _own_containers(self, spec: ClusterSpec) -> list[FoundContainer]:
         found = self._sdk.containers({LABEL_CLUSTER: spec.name})
         for each in found:
-            self._check_home(each.name, each.labels.get(LABEL_HOME, ""))
+            self._volumes.check_home(each.name, each.labels.get(LABEL_HOME, ""))
         return [each for each in found if LABEL_ROLE in each.labels]
 
     def _role_containers(self, spec: ClusterSpec) -> dict[str, FoundContainer]:
@@ -129,26 +147,17 @@ class DockerEngine:
         names = {role: container_name(spec.name, role) for role in spec.roles}
         return {role: named[name] for role, name in names.items() if name in named}
 
-    def _own_volumes(self, spec: ClusterSpec) -> list[str]:
-        found = self._sdk.volumes({LABEL_CLUSTER: spec.name})
-        for name, labels in found.items():
-            self._check_home(name, labels.get(LABEL_HOME, ""))
-        return list(found)
-
-    def _check_home(self, name: str, home: str) -> None:
-        if home != self._home:
-            raise ConflictError(
-                f"{name} on this Docker Engine belongs to the cluster below DFS_HOME={home}; use another --name here."
-            )
-
     # -- starting -----------------------------------------------------------------------------------------------
 
     def initialise_master(self, spec: ClusterSpec) -> None:
-        """Let `dfs-master init` work in the master's volume; its directory gets its name when all of it is there."""
-        # What lies in the volume is of an attempt that was cut short before its keys were kept.
-        self._sdk.remove(container_name(spec.name, MASTER))
-        self._sdk.remove_volume(volume_name(spec.name, MASTER))
-        self._make_volume(spec, MASTER)
+        """Let `dfs-master init` work in the master's volume; its directory gets its name when all of it is there.
+
+        Raises:
+            ConflictError: the volume is not this cluster's, or holds more than an attempt that was cut short.
+        """
+        if self._volumes.check(spec, MASTER):
+            self._remove_unfinished_master(spec)
+        self._volumes.make(spec, MASTER)
         printed, complaint = io.BytesIO(), io.BytesIO()
         command = [MASTER_PROGRAM, "init", "--data", MASTER_DATA_NEW, "--copies", str(spec.copies)]
         with self._helper(spec, MASTER) as helper:
@@ -163,19 +172,46 @@ class DockerEngine:
             raise InternalError("dfs-master init printed no keys; is the image whole?") from error
         self._store.save_credentials(spec.name, credentials)
 
+    def _remove_unfinished_master(self, spec: ClusterSpec) -> None:
+        """Remove what an attempt left that was cut short before its keys were kept: no node has joined that master."""
+        complaint = (
+            f"The volume {volume_name(spec.name, MASTER)} holds the metadata of a cluster whose keys are not here: "
+            f"put {self._store.paths(spec.name).credentials} back from a backup, or use another --name."
+        )
+        container = self._role_containers(spec).get(MASTER)
+        if container is not None and container.state in {"running", *_STUCK}:
+            raise ConflictError(complaint)
+        said = io.BytesIO()
+        with self._helper(spec, MASTER) as helper:
+            command = [MASTER_PROGRAM, "db", "show", "nodes", "--json", "--data", MASTER_DATA]
+            code = self._sdk.run_in(helper, command, said, io.BytesIO())
+        # What cannot be read may hold a cluster: only the two answers that say otherwise count.
+        if code != NotFoundError.exit_code and (code != 0 or said.getvalue()):
+            raise ConflictError(complaint)
+        for each in self._own_containers(spec):
+            # A helper that a killed deploy left holds on to the volume for an hour.
+            if each.name == container_name(spec.name, MASTER) or each.labels[LABEL_ROLE] == HELPER:
+                self._sdk.remove(each.name)
+        self._volumes.remove(spec, MASTER)
+
     def start_master(self, spec: ClusterSpec) -> None:
         """Start the master's container over its volume."""
         self._make_network(spec)
         self._run(self._master(spec))
 
     def start_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
-        """Start a node's container over its volume. One that joins for the first time gets the join token as a file."""
-        self._make_network(spec)
-        self._make_volume(spec, node.name)
+        """Start a node's container over its volume. One that joins for the first time gets the join token as a file.
+
+        Raises:
+            ConflictError: it would join with a volume that is not this cluster's.
+        """
         token = None
         if node.id is None:
+            self._volumes.check(spec, node.name)
             credentials = self._store.credentials(spec.name)
             token = secret_archive(Path(JOIN_TOKEN).name, credentials.join_token.encode() + b"\n")
+        self._make_network(spec)
+        self._volumes.make(spec, node.name)
         self._run(self._node(spec, node), secret=token)
 
     def _master(self, spec: ClusterSpec) -> ContainerSpec:
@@ -196,12 +232,6 @@ class DockerEngine:
             self._sdk.create_network(name, cluster_labels(spec.name, self._home))
         elif found.labels.get(LABEL_HOME) != self._home:
             raise ConflictError(f"A network {name} exists on this Docker Engine already; use another --name.")
-
-    def _make_volume(self, spec: ClusterSpec, role: str) -> None:
-        name = volume_name(spec.name, role)
-        if name not in self._own_volumes(spec):
-            self._sdk.create_volume(name, {**cluster_labels(spec.name, self._home), LABEL_ROLE: role})
-            self._made.add(name)
 
     def _run(self, wanted: ContainerSpec, *, secret: bytes | None = None) -> None:
         """Start a container as it is wanted; one that was made otherwise is made anew over the same volume."""
@@ -271,16 +301,16 @@ class DockerEngine:
         """Remove a node's container, and its volume if this engine made it and no master gave it an id."""
         name = container_name(spec.name, node.name)
         volume = volume_name(spec.name, node.name)
-        may_go = volume in self._made and not self._has_joined(name)
+        may_go = self._volumes.made_here(volume) and not self._has_joined(name)
         self._sdk.remove(name)
         if may_go:
-            self._sdk.remove_volume(volume)
+            self._volumes.remove(spec, node.name)
         return may_go
 
     def discard_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
-        """Remove a node's container and volume."""
+        """Remove a node's container and volume; a volume without our labels stays, and that is said."""
         self._sdk.remove(container_name(spec.name, node.name))
-        self._sdk.remove_volume(volume_name(spec.name, node.name))
+        self._volumes.remove(spec, node.name)
 
     def _volume_has_joined(self, spec: ClusterSpec, role: str) -> bool:
         with self._helper(spec, role, start=False) as helper:
@@ -312,12 +342,19 @@ class DockerEngine:
     def remove(self, spec: ClusterSpec) -> None:
         """Remove everything of the cluster: containers, network, volumes, and its directory.
 
+        A volume without our labels stays, and that is said.
+
         Raises:
             ConflictError: a role still runs.
         """
         self.dismantle(spec)
-        for volume in self._own_volumes(spec):
-            self._sdk.remove_volume(volume)
+        self._volumes.remove_all(spec)
+        self._store.forget(spec.name)
+
+    def take_back(self, spec: ClusterSpec) -> None:
+        """Remove containers and network, the volumes that this command made, and the cluster's directory."""
+        self.dismantle(spec)
+        self._volumes.take_back()
         self._store.forget(spec.name)
 
     def layout(self, spec: ClusterSpec) -> Layout:

@@ -199,6 +199,14 @@ class DockerSdk:
             found = self._client.volumes.list(filters={"label": _pairs(labels)})
             return {volume.name: volume.attrs.get("Labels") or {} for volume in found}
 
+    def find_volume(self, name: str) -> Mapping[str, str] | None:
+        """The labels of the named volume of that name, or None."""
+        with translated(f"The volume {name} cannot be looked up"):
+            try:
+                return self._client.volumes.get(name).attrs.get("Labels") or {}
+            except NotFound:
+                return None
+
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a named volume; one that exists stays as it is."""
         with translated(f"The volume {name} cannot be made"):

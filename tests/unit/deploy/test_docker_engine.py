@@ -4,77 +4,25 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-import msgspec
 import pytest
-from tests.support.deploy import CREDENTIALS, make_spec
-from tests.support.fake_docker import FakeDocker
+from tests.support.deploy import CREDENTIALS
+from tests.support.docker_machine import GROWN, JOINED, SPEC, UNJOINED, DockerMachine, print_keys
 
 from dfs_deploy.containers import JOIN_TOKEN, LABEL_HOME, MASTER_DATA, NODE_VOLUME
-from dfs_deploy.docker_engine.engine import DockerEngine
-from dfs_deploy.docker_engine.sdk import DockerSdk, FoundNetwork
-from dfs_deploy.image.builder import ImageBuilder
-from dfs_deploy.spec import ClusterSpec, NodeSpec
-from dfs_deploy.state import StateStore
-from dfs_runtime.clock import ManualClock
+from dfs_deploy.docker_engine.sdk import FoundNetwork
+from dfs_deploy.spec import NodeSpec
 from dfs_wire.errors import AlreadyExistsError, ConflictError, DfsError, InternalError, NotFoundError
-
-SPEC = make_spec(engine="docker")
-GROWN = make_spec(nodes=4, engine="docker")
-JOINED = b"DFSIDENT\0\0\0\0" + msgspec.msgpack.encode({"node_id": 7})
-UNJOINED = b"DFSIDENT\0\0\0\0" + msgspec.msgpack.encode({"node_id": 0})
-
-
-class FakeImages:
-    """Has the image already."""
-
-    reference = "dfs:1"
-
-    def ensure(self) -> str:
-        """Its name."""
-        return self.reference
-
-
-class Machine:
-    """A home, an engine in memory, and ours over it."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.docker = FakeDocker(program=print_keys)
-        self.store = StateStore(home, ManualClock())
-        self.images = FakeImages()
-        self.said: list[str] = []
-        self.engine = self.fresh_engine()
-
-    def fresh_engine(self, home: Path | None = None) -> DockerEngine:
-        """One that remembers nothing, as the next `dfs` command has one."""
-        sdk, images = cast("DockerSdk", self.docker), cast("ImageBuilder", self.images)
-        return DockerEngine(sdk, images, self.store, home or self.home, ManualClock(), self.said.append)
-
-    def deploy(self, spec: ClusterSpec = SPEC) -> None:
-        """Everything runs."""
-        self.store.save(spec)
-        self.engine.initialise_master(spec)
-        self.engine.start_master(spec)
-        for node in spec.nodes:
-            self.engine.start_node(spec, node)
-
-
-def print_keys(_container: str, command: Sequence[str], out: BinaryIO) -> int:
-    """What `dfs-master init` prints, and nothing for the rest."""
-    if "init" in command:
-        out.write(msgspec.json.encode(CREDENTIALS))
-    return 0
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+def machine(tmp_path: Path) -> DockerMachine:
     """Nothing on it."""
-    return Machine(tmp_path)
+    return DockerMachine(tmp_path)
 
 
-def test_a_cluster_is_found_again_by_labels(machine: Machine) -> None:
+def test_a_cluster_is_found_again_by_labels(machine: DockerMachine) -> None:
     """What one command made, the next one sees."""
     assert not machine.engine.look(SPEC).master_initialised
     machine.deploy()
@@ -84,7 +32,7 @@ def test_a_cluster_is_found_again_by_labels(machine: Machine) -> None:
     assert set(machine.docker.made) == {f"dfs-demo-{role}" for role in SPEC.roles}, "the helper is gone"
 
 
-def test_paused_and_restarting_containers_are_stuck(machine: Machine) -> None:
+def test_paused_and_restarting_containers_are_stuck(machine: DockerMachine) -> None:
     """They neither serve nor have ended."""
     machine.deploy()
     machine.docker.made["dfs-demo-node-1"].state = "paused"
@@ -94,14 +42,14 @@ def test_paused_and_restarting_containers_are_stuck(machine: Machine) -> None:
     assert (found.running, found.stuck) == ({"master"}, {"node-1", "node-2"})
 
 
-def test_a_cluster_of_another_home_is_not_touched(machine: Machine, tmp_path: Path) -> None:
+def test_a_cluster_of_another_home_is_not_touched(machine: DockerMachine, tmp_path: Path) -> None:
     """Two homes may not share a name on one engine."""
     machine.deploy()
     with pytest.raises(ConflictError, match="another --name"):
         machine.fresh_engine(tmp_path / "other").look(SPEC)
 
 
-def test_a_network_of_somebody_else_is_not_used(machine: Machine) -> None:
+def test_a_network_of_somebody_else_is_not_used(machine: DockerMachine) -> None:
     """It has the name by chance."""
     machine.docker.networks["dfs-demo"] = FoundNetwork("dfs-demo", {})
     machine.store.save(SPEC)
@@ -112,14 +60,14 @@ def test_a_network_of_somebody_else_is_not_used(machine: Machine) -> None:
     assert "dfs-demo" in machine.docker.networks
 
 
-def test_keys_are_kept_when_the_master_is_whole(machine: Machine) -> None:
+def test_keys_are_kept_when_the_master_is_whole(machine: DockerMachine) -> None:
     """An attempt that was cut short leaves a volume, which the next one throws away."""
     machine.store.save(SPEC)
     machine.docker.program = lambda _container, command, _out: 1 if "init" in command else 0
     with pytest.raises(DfsError, match="failed without a word"):
         machine.engine.initialise_master(SPEC)
     assert not machine.engine.look(SPEC).master_initialised
-    machine.docker.program = lambda _container, _command, out: out.write(b"no keys") and 0
+    machine.docker.program = lambda _container, command, out: out.write(b"no keys" * ("init" in command)) * 0
     with pytest.raises(InternalError):
         machine.engine.initialise_master(SPEC)
     machine.docker.program = print_keys
@@ -128,7 +76,7 @@ def test_keys_are_kept_when_the_master_is_whole(machine: Machine) -> None:
     assert machine.engine.look(SPEC).master_initialised
 
 
-def test_the_join_token_is_a_file_for_a_first_join_only(machine: Machine) -> None:
+def test_the_join_token_is_a_file_for_a_first_join_only(machine: DockerMachine) -> None:
     """A node that is known is told its id instead."""
     machine.deploy()
     assert machine.docker.files["dfs-demo-node-1"][JOIN_TOKEN] == CREDENTIALS.join_token.encode() + b"\n"
@@ -139,7 +87,7 @@ def test_the_join_token_is_a_file_for_a_first_join_only(machine: Machine) -> Non
     assert "--expect-node" in machine.docker.made["dfs-demo-node-1"].spec.command
 
 
-def test_a_container_is_made_anew_only_when_it_differs(machine: Machine) -> None:
+def test_a_container_is_made_anew_only_when_it_differs(machine: DockerMachine) -> None:
     """The same is started; another image or other arguments give another container over the same volume."""
     machine.deploy()
     machine.engine.stop(SPEC, ["node-1"])
@@ -152,7 +100,7 @@ def test_a_container_is_made_anew_only_when_it_differs(machine: Machine) -> None
     assert machine.docker.calls == ["remove dfs-demo-node-1", "create dfs-demo-node-1", "start dfs-demo-node-1"]
 
 
-def test_a_paused_container_goes_on(machine: Machine) -> None:
+def test_a_paused_container_goes_on(machine: DockerMachine) -> None:
     """Nothing is removed under a node that only stands still."""
     machine.deploy()
     machine.docker.made["dfs-demo-node-1"].state = "paused"
@@ -162,7 +110,7 @@ def test_a_paused_container_goes_on(machine: Machine) -> None:
     assert machine.docker.calls == ["start dfs-demo-node-1"]
 
 
-def test_only_an_unjoined_volume_that_we_made_is_taken_back(machine: Machine) -> None:
+def test_only_an_unjoined_volume_that_we_made_is_taken_back(machine: DockerMachine) -> None:
     """A new node's container goes in any case; its volume stays when chunks may lie on it."""
     machine.deploy(GROWN)
     fourth = GROWN.nodes[3]
@@ -178,14 +126,14 @@ def test_only_an_unjoined_volume_that_we_made_is_taken_back(machine: Machine) ->
     assert "dfs-demo-node-4" not in machine.docker.stored
 
 
-def test_a_node_that_was_let_go_leaves_nothing(machine: Machine) -> None:
+def test_a_node_that_was_let_go_leaves_nothing(machine: DockerMachine) -> None:
     """Container and volume."""
     machine.deploy()
     machine.engine.discard_node(SPEC, SPEC.nodes[2])
     assert "dfs-demo-node-3" not in machine.docker.made | machine.docker.stored
 
 
-def test_without_a_master_a_joined_volume_counts(machine: Machine) -> None:
+def test_without_a_master_a_joined_volume_counts(machine: DockerMachine) -> None:
     """Volumes that somebody made beforehand are empty; one with an identity belongs to a lost cluster."""
     machine.deploy()
     machine.store.paths("demo").credentials.unlink()
@@ -194,7 +142,7 @@ def test_without_a_master_a_joined_volume_counts(machine: Machine) -> None:
     assert machine.engine.look(SPEC).joined == {"node-2"}
 
 
-def test_dismantle_keeps_the_volumes_and_remove_does_not(machine: Machine) -> None:
+def test_dismantle_keeps_the_volumes_and_remove_does_not(machine: DockerMachine) -> None:
     """A running role stands in the way of both."""
     machine.deploy()
     with pytest.raises(ConflictError, match="still runs"):
@@ -208,7 +156,7 @@ def test_dismantle_keeps_the_volumes_and_remove_does_not(machine: Machine) -> No
     assert machine.store.find("demo") is None
 
 
-def test_last_words_are_shown_before_a_rollback_removes_them(machine: Machine) -> None:
+def test_last_words_are_shown_before_a_rollback_removes_them(machine: DockerMachine) -> None:
     """The last line is the reason; those before it help."""
     machine.deploy()
     assert machine.engine.last_words(SPEC, "node-1") == "its container wrote nothing"
@@ -219,7 +167,7 @@ def test_last_words_are_shown_before_a_rollback_removes_them(machine: Machine) -
 
 
 def test_master_commands_run_in_its_container_or_over_its_volume(
-    machine: Machine, capfdbinary: pytest.CaptureFixture[bytes]
+    machine: DockerMachine, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     """The output comes here, and so does the exit code."""
     machine.deploy()
@@ -240,7 +188,7 @@ def test_master_commands_run_in_its_container_or_over_its_volume(
     assert not any("helper" in name for name in machine.docker.made)
 
 
-def test_a_backup_comes_out_of_the_container(machine: Machine, tmp_path: Path) -> None:
+def test_a_backup_comes_out_of_the_container(machine: DockerMachine, tmp_path: Path) -> None:
     """The copy is made inside, fetched, and removed there; a target that exists is not overwritten."""
     machine.deploy()
     files = machine.docker.files["dfs-demo-master"]
@@ -265,7 +213,7 @@ def test_a_backup_comes_out_of_the_container(machine: Machine, tmp_path: Path) -
         machine.engine.run_master_command(SPEC, ["db", "backup", str(tmp_path / "none" / "x")])
 
 
-def test_the_layout_is_what_runs(machine: Machine) -> None:
+def test_the_layout_is_what_runs(machine: DockerMachine) -> None:
     """Whoever writes it down elsewhere gets the same containers."""
     machine.deploy()
     layout = machine.engine.layout(SPEC)
@@ -277,7 +225,7 @@ def test_the_layout_is_what_runs(machine: Machine) -> None:
     assert replace(SPEC.nodes[0], id=None) == NodeSpec(1, 5001)
 
 
-def test_logs_of_a_container(machine: Machine) -> None:
+def test_logs_of_a_container(machine: DockerMachine) -> None:
     """The last lines of a role; none of one that is not there."""
     machine.deploy()
     machine.docker.made["dfs-demo-master"].log = b"one\ntwo\nthree\n"
@@ -287,7 +235,7 @@ def test_logs_of_a_container(machine: Machine) -> None:
     assert [next(followed).text for _ in range(4)] == ["three", "one", "two", "three"]
 
 
-def test_a_container_of_another_image_is_outdated_and_can_come_back(machine: Machine) -> None:
+def test_a_container_of_another_image_is_outdated_and_can_come_back(machine: DockerMachine) -> None:
     """Set aside it is neither seen nor stopped as the role; brought back it is the very container of before."""
     machine.deploy()
     machine.images.reference = "dfs:2"
@@ -307,7 +255,7 @@ def test_a_container_of_another_image_is_outdated_and_can_come_back(machine: Mac
     assert "dfs-demo-node-1-before" not in machine.docker.made
 
 
-def test_nothing_is_left_of_what_was_set_aside(machine: Machine) -> None:
+def test_nothing_is_left_of_what_was_set_aside(machine: DockerMachine) -> None:
     """After an upgrade that went well, or by the next destroy; and what was never set aside just runs."""
     machine.deploy()
     machine.engine.set_aside(SPEC, "master")
