@@ -126,4 +126,4 @@ class Engines(Mapping[str, Engine]):
     def _process(self) -> Engine:
         from dfs_deploy.process_engine import ProcessEngine
 
-        return ProcessEngine(self._store, self._home, self._clock, environ=self._environ)
+        return ProcessEngine(self._store, self._home, self._clock, environ=self._environ, say=self._say)

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
@@ -11,10 +13,11 @@ from typing import BinaryIO
 
 import msgspec
 
+from dfs_deploy.data_removal import delete, empty_disk, left_sentence, mount_points, unused
 from dfs_deploy.engine import LogLine
 from dfs_deploy.log_files import follow, tail
 from dfs_deploy.plan import Found
-from dfs_deploy.processes import Process, ProcessTable, is_daemon
+from dfs_deploy.processes import Process, ProcessTable, is_daemon, is_same_directory, served_directory
 from dfs_deploy.programs import MASTER_PROGRAM, NODE_PROGRAM, code_mark, daemon_environment, program_command
 from dfs_deploy.reports import message_of
 from dfs_deploy.spec import MASTER, ClusterSpec, NodeSpec, join_address
@@ -49,8 +52,26 @@ class _PidFile(msgspec.Struct, frozen=True):
     code: str = ""
 
 
+@contextmanager
+def _deleting(directory: Path) -> Iterator[None]:
+    """Say in one sentence what cannot be deleted.
+
+    Raises:
+        DfsError: in place of any `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DfsError(
+            f"Not all of {directory} can be deleted ({error}); see to that, and give the same command again."
+        ) from error
+
+
 class ProcessEngine:
-    """The engine for a machine without containers. Used by one thread."""
+    """The engine for a machine without containers. Used by one thread.
+
+    `say` gets what a person should still see when the command has ended.
+    """
 
     def __init__(
         self,
@@ -61,6 +82,7 @@ class ProcessEngine:
         table: ProcessTable | None = None,
         programs: Programs = program_command,
         environ: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self._store = store
         self._home = home
@@ -68,6 +90,7 @@ class ProcessEngine:
         self._table = table or ProcessTable()
         self._programs = programs
         self._environ = os.environ if environ is None else environ
+        self._say = say
         #: Our children, kept so that they are reaped when they end while this program still runs.
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         #: Command lines of roles that an upgrade may go back to.
@@ -121,7 +144,12 @@ class ProcessEngine:
         process = None if noted is None else self._table.read(noted.pid)
         if noted is None or process is None or process.started_ticks != noted.started_ticks:
             return None
-        return process if is_daemon(process, *self._marks(paths, role)) else None
+        program, option, directory = self._marks(paths, role)
+        served = served_directory(process, program, option)
+        # It is the very process that was noted here. Where its directory was moved, what it was told leads nowhere;
+        # where it leads to another directory, this home is a copy, and the process is the original's.
+        is_ours = served is not None and (is_same_directory(served, directory) or not served.exists())
+        return process if is_ours else None
 
     @staticmethod
     def _marks(paths: ClusterPaths, role: str) -> tuple[str, str, Path]:
@@ -325,9 +353,21 @@ class ProcessEngine:
         return True
 
     def discard_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
-        """Delete a node's directory and logs."""
+        """Delete a node's directory and logs. A disk of its own is emptied and stays, with what leads to it.
+
+        Raises:
+            ConflictError: a process still uses the volume.
+            DfsError: something cannot be deleted.
+        """
         paths = self._store.paths(spec.name)
-        shutil.rmtree(paths.node_root(node.name), ignore_errors=True)
+        storage, mounts = paths.node_storage(node.name), mount_points()
+        with unused([storage]), _deleting(paths.node_root(node.name)):
+            disk = empty_disk(storage, mounts)
+            if disk is None:
+                delete(paths.node_root(node.name), mounts)
+            else:
+                # The next node of that name finds its disk where it was.
+                self._say(left_sentence(disk))
         for path in paths.logs.glob(f"{node.name}.*"):
             path.unlink(missing_ok=True)
 
@@ -335,15 +375,21 @@ class ProcessEngine:
         """Nothing is left of a process that has ended."""
 
     def remove(self, spec: ClusterSpec) -> None:
-        """Delete the cluster's directory.
+        """Delete the cluster's directory. Disks of their own are emptied and stay, and that is said.
 
         Raises:
             ConflictError: a role still runs over it.
+            DfsError: something cannot be deleted; the cluster is still known, and doing it again goes on there.
         """
         running = self.processes(spec)
         if running:
             raise ConflictError(f"{min(running)} of cluster {spec.name!r} still runs; stop the cluster first.")
-        self._store.forget(spec.name)
+        paths = self._store.paths(spec.name)
+        with unused(paths.storages()), _deleting(paths.root):
+            # Whatever ends this early, what is left is no cluster that could be started.
+            self._store.save(replace(spec, destroyed=True))
+            for place in self._store.forget(spec.name):
+                self._say(left_sentence(place))
 
     def take_back(self, spec: ClusterSpec) -> None:
         """All of it: a new cluster begins in an empty directory."""

@@ -92,13 +92,30 @@ class ProcessTable:
 
 
 def is_daemon(process: Process, program: str, option: str, directory: Path) -> bool:
-    """Whether a command line is `program ... option directory ...`, serving (it says `--listen`).
+    """Whether a command line is `program ... option directory ...`, serving; the directory in whatever spelling."""
+    served = served_directory(process, program, option)
+    return served is not None and is_same_directory(served, directory)
+
+
+def served_directory(process: Process, program: str, option: str) -> Path | None:
+    """The directory behind `option` in the command line of a `program` that serves (it says `--listen`), else None.
 
     A tool that merely carries such a line (a tracer, an editor) is not it: only the program itself, or Python with it.
     """
     arguments = process.arguments
-    if "--listen" not in arguments or (option, str(directory)) not in set(pairwise(arguments)):
-        return False
+    named = dict(reversed(list(pairwise(arguments)))).get(option)
+    if named is None or "--listen" not in arguments:
+        return None
     spellings = {program, program.replace("-", "_")}
     first, *following = [Path(argument).name for argument in arguments[:4]]
-    return first in spellings or (first.startswith("python") and not spellings.isdisjoint(following))
+    is_program = first in spellings or (first.startswith("python") and not spellings.isdisjoint(following))
+    # Deploy names whole paths; what another one leads to depends on where the process began.
+    return Path(named) if is_program and Path(named).is_absolute() else None
+
+
+def is_same_directory(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one directory, also where it is not there yet."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return one.resolve() == other.resolve()

@@ -1,7 +1,6 @@
 """Where clusters lie under `DFS_HOME`, and the files that `deploy` itself keeps there."""
 
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from dfs_deploy.data_removal import MASTER_FILES, VOLUME_FILES, Storage, delete, empty_disk, mount_points
 from dfs_deploy.spec import ClusterSpec, check_name, spec_from_toml, spec_to_toml
 from dfs_runtime.clock import Clock, Deadline
 from dfs_runtime.files import (
@@ -92,6 +92,15 @@ class ClusterPaths:
         """A node's volume."""
         return self.root / node / "volume"
 
+    def storages(self) -> list[Storage]:
+        """What roles store, of every node that was ever here; the master comes first, for nothing serves without it."""
+        nodes = sorted(self.root.glob("node-*"))
+        return [Storage(self.master_data, MASTER_FILES), *(self.node_storage(node.name) for node in nodes)]
+
+    def node_storage(self, node: str) -> Storage:
+        """What a node stores."""
+        return Storage(self.volume(node), VOLUME_FILES)
+
     def log(self, role: str) -> Path:
         """The log that a daemon writes and rotates itself."""
         return self.logs / f"{role}.log"
@@ -173,15 +182,28 @@ class StateStore:
         except (OSError, msgspec.DecodeError) as error:
             raise SchemaError(f"The keys of cluster {name!r} cannot be read from {path} ({error}).") from error
 
-    def forget(self, name: str) -> None:
-        """Delete a cluster's directory with all data in it. One that is not there is fine."""
-        root = self.paths(name).root
-        if not root.exists():
-            return
-        # The description goes first: a half-deleted directory must not look like a cluster.
-        self.paths(name).spec.unlink(missing_ok=True)
-        shutil.rmtree(root)
+    def forget(self, name: str) -> list[Path]:
+        """Delete a cluster's directory with all data in it; the directories that stay. One that is not there is fine.
+
+        Raises:
+            OSError: something cannot be deleted; doing it again goes on there.
+        """
+        paths = self.paths(name)
+        if not paths.root.exists():
+            return []
+        mounts = mount_points()
+        root = paths.root.resolve()
+        stay = {place for storage in paths.storages() if (place := empty_disk(storage, mounts)) is not None}
+        # The description goes last: as long as anything is left, the same command must find the cluster again.
+        for entry in paths.root.iterdir():
+            if entry != paths.spec:
+                stay.update(delete(entry, mounts))
+        paths.spec.unlink(missing_ok=True)
+        stay.update([root, *delete(paths.root, mounts)])
         fsync_directory(self._clusters)
+        # The directory itself is still there where it is a link or holds one that stays: only the innermost are named.
+        found = [place for place in stay if place.exists()]
+        return sorted(place for place in found if not any(place in other.parents for other in found))
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:

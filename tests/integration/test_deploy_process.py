@@ -304,6 +304,27 @@ def test_destroy_keeps_the_data_until_told_otherwise(cluster: ProcessCluster, tm
     assert cluster.dfs("list").stdout.splitlines()[1:] == []
 
 
+def test_destroy_by_another_spelling_ends_all_and_empties_a_linked_volume(
+    cluster: ProcessCluster, tmp_path: Path
+) -> None:
+    """The home through a link, and a volume on another disk: no daemon and no data are left."""
+    cluster.stop()
+    volume = cluster.paths.volume("node-2")
+    volume.rename(tmp_path / "disk")
+    volume.symlink_to(tmp_path / "disk")
+    cluster.start()
+    put(cluster, tmp_path)
+    pids = cluster.pids
+    (tmp_path / "link").symlink_to(cluster.home)
+    cluster.env["DFS_HOME"] = str(tmp_path / "link")
+    assert json.loads(cluster.dfs("list", "--json").stdout)["state"] == "running"
+    told = cluster.dfs("destroy", "--delete-data", "--yes").stderr
+    assert f"The directory {tmp_path / 'disk'} stays, and is empty" in told
+    assert list((tmp_path / "disk").iterdir()) == []
+    assert not any(pid_alive(pid) for pid in pids.values())
+    assert not cluster.paths.root.exists()
+
+
 def test_two_clusters_live_side_by_side(cluster: ProcessCluster, tmp_path: Path) -> None:
     """Each has its ports, files and keys; ending one leaves the other."""
     put(cluster, tmp_path)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -38,7 +39,7 @@ from dfs_deploy.containers import (
 from dfs_deploy.docker_engine.archives import only_file, save_only_file, secret_archive
 from dfs_deploy.docker_engine.follow import follow_containers
 from dfs_deploy.docker_engine.sdk import DockerSdk, FoundContainer
-from dfs_deploy.docker_engine.volumes import OwnVolumes
+from dfs_deploy.docker_engine.volumes import OwnVolumes, is_home
 from dfs_deploy.engine import LogLine
 from dfs_deploy.image.builder import ImageBuilder
 from dfs_deploy.plan import Found
@@ -82,7 +83,7 @@ class DockerEngine:
         self._sdk = sdk
         self._images = images
         self._store = store
-        self._home = str(home)
+        self._home = str(home.resolve())
         self._clock = clock
         self._say = say
         self._volumes = OwnVolumes(sdk, self._home, say)
@@ -230,7 +231,7 @@ class DockerEngine:
         found = self._sdk.find_network(name)
         if found is None:
             self._sdk.create_network(name, cluster_labels(spec.name, self._home))
-        elif found.labels.get(LABEL_HOME) != self._home:
+        elif not is_home(found.labels.get(LABEL_HOME, ""), self._home):
             raise ConflictError(f"A network {name} exists on this Docker Engine already; use another --name.")
 
     def _run(self, wanted: ContainerSpec, *, secret: bytes | None = None) -> None:
@@ -336,7 +337,7 @@ class DockerEngine:
         for each in found:
             self._sdk.remove(each.name)
         network = self._sdk.find_network(network_name(spec.name))
-        if network is not None and network.labels.get(LABEL_HOME) == self._home:
+        if network is not None and is_home(network.labels.get(LABEL_HOME, ""), self._home):
             self._sdk.remove_network(network.name)
 
     def remove(self, spec: ClusterSpec) -> None:
@@ -348,6 +349,8 @@ class DockerEngine:
             ConflictError: a role still runs.
         """
         self.dismantle(spec)
+        # Whatever ends this early, what is left is no cluster that could be started.
+        self._store.save(replace(spec, destroyed=True))
         self._volumes.remove_all(spec)
         self._store.forget(spec.name)
 

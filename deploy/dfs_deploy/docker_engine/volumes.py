@@ -1,11 +1,17 @@
 """Whose a volume is: one that does not carry the labels of its cluster is never removed, nor made a cluster of."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from dfs_deploy.containers import LABEL_CLUSTER, LABEL_HOME, LABEL_ROLE, cluster_labels, volume_name
 from dfs_deploy.docker_engine.sdk import DockerSdk
 from dfs_deploy.spec import MASTER, ClusterSpec
 from dfs_wire.errors import ConflictError
+
+
+def is_home(label: str, home: str) -> bool:
+    """Whether a label names a home, which is resolved; an earlier version wrote it as the user did."""
+    return bool(label) and str(Path(label).resolve()) == home
 
 
 class OwnVolumes:
@@ -43,7 +49,7 @@ class OwnVolumes:
         Raises:
             ConflictError: it is not this home's.
         """
-        if home != self._home:
+        if not is_home(home, self._home):
             raise ConflictError(
                 f"{name} on this Docker Engine belongs to the cluster below DFS_HOME={home}; use another --name here."
             )

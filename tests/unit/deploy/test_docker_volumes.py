@@ -156,3 +156,42 @@ def test_a_volume_without_labels_is_left_and_named(machine: DockerMachine) -> No
     machine.engine.remove(make_spec(nodes=2, engine="docker"))
     assert set(machine.docker.stored) == {"dfs-demo-node-2", "dfs-demo-node-3"}
     assert "dfs-demo-node-2 stays" in machine.said[-1]
+
+
+def test_one_home_has_one_cluster_whatever_its_spelling(machine: DockerMachine, tmp_path: Path) -> None:
+    """Labels of before name it through a link; a label without a home is nobody's."""
+    machine.deploy()
+    (tmp_path / "link").symlink_to(".")
+    for labels in machine.docker.stored.values():
+        labels[LABEL_HOME] = str(tmp_path / "link")
+    machine.docker.networks["dfs-demo"].labels[LABEL_HOME] = str(tmp_path / "link")  # type: ignore[index]
+    linked = machine.fresh_engine(tmp_path / "link")
+    assert linked.look(SPEC).running == set(SPEC.roles)
+    assert linked.layout(SPEC).labels[LABEL_HOME] == str(tmp_path)
+    linked.stop(SPEC, SPEC.roles)
+    linked.remove(SPEC)
+    assert (machine.docker.stored, machine.docker.made, machine.docker.networks) == ({}, {}, {})
+    put_volume(machine, "master", labelled=True, files={})
+    machine.docker.stored["dfs-demo-master"][LABEL_HOME] = ""
+    with pytest.raises(ConflictError, match="belongs to the cluster below"):
+        machine.engine.look(SPEC)
+
+
+def test_an_interrupted_removal_leaves_a_destroyed_cluster(
+    machine: DockerMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command again finishes it."""
+    machine.deploy()
+    machine.engine.stop(SPEC, SPEC.roles)
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.docker, "remove_volume", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            machine.engine.remove(SPEC)
+    assert machine.store.load("demo").destroyed
+    machine.engine.remove(machine.store.load("demo"))
+    assert machine.docker.stored == {}
+    assert machine.store.find("demo") is None
+
+
+def _interrupt(_name: str) -> None:
+    raise KeyboardInterrupt

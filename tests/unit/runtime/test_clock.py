@@ -39,12 +39,14 @@ def test_a_deadline_passes_once() -> None:
 
 
 def test_home_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`DFS_HOME`, absolute and with `~` filled in; else the platform's place for a user's data."""
+    """`DFS_HOME` with `~` filled in and in one spelling; else the platform's place for a user's data."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert dfs_home({"DFS_HOME": "/srv/dfs"}) == Path("/srv/dfs")
     assert dfs_home({"DFS_HOME": "~/state"}) == tmp_path / "state"
     assert dfs_home({"DFS_HOME": "relative"}) == tmp_path / "relative"
+    (tmp_path / "link").symlink_to("state")
+    assert dfs_home({"DFS_HOME": "link"}) == dfs_home({"DFS_HOME": "elsewhere/../link/."}) == tmp_path / "state"
     monkeypatch.setenv("DFS_HOME", "/other")
     assert dfs_home() == Path("/other")
     for nothing in ({}, {"DFS_HOME": ""}):
