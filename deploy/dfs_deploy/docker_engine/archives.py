@@ -1,13 +1,20 @@
 """Single files as the tar archives that Docker's API takes and gives."""
 
 import io
+import os
+import shutil
 import tarfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from dfs_deploy.containers import USER_ID
-from dfs_runtime.files import SECRET_MODE
-from dfs_wire.errors import NotFoundError
+from dfs_runtime.files import SECRET_MODE, fsync_directory, temporary_name
+from dfs_wire.errors import NotFoundError, UnavailableError
+
+_COPY_BYTES = 1024 * 1024
+_ENDED_EARLY = "The Docker Engine stopped in the middle of a file that it sends; try again."
 
 
 def secret_archive(name: str, data: bytes) -> bytes:
@@ -27,32 +34,66 @@ def only_file(pieces: Iterable[bytes]) -> bytes:
 
     Raises:
         NotFoundError: there is none in it.
+        UnavailableError: it ends early.
     """
-    with tarfile.open(fileobj=_Pieces(pieces), mode="r|") as archive:
-        for entry in archive:
-            found = archive.extractfile(entry)
-            if found is not None:
-                return found.read()
-    raise NotFoundError("The archive holds no file.")
+    with _one_file(pieces) as (_, found):
+        return found.read()
 
 
 def save_only_file(pieces: Iterable[bytes], target: Path) -> int:
     """Write the one file of an archive to a new file that only its owner can read; its size in bytes.
 
+    It is durable, and appears whole or not at all.
+
     Raises:
         FileExistsError: the target exists.
         NotFoundError: there is no file in the archive.
+        UnavailableError: the archive ends early.
     """
-    with tarfile.open(fileobj=_Pieces(pieces), mode="r|") as archive:
-        for entry in archive:
-            found = archive.extractfile(entry)
-            if found is None:
-                continue
-            with target.open("xb") as file:
-                target.chmod(SECRET_MODE)
-                while data := found.read(1024 * 1024):
-                    file.write(data)
-            return entry.size
+    temporary = temporary_name(target)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, SECRET_MODE)
+    try:
+        with os.fdopen(descriptor, "wb") as file, _one_file(pieces) as (size, found):
+            shutil.copyfileobj(found, file, _COPY_BYTES)
+            if file.tell() != size:
+                raise UnavailableError(_ENDED_EARLY)
+            file.flush()
+            os.fsync(descriptor)
+        _give_name(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_directory(target.parent)
+    return size
+
+
+def _give_name(temporary: Path, target: Path) -> None:
+    """Let a file have its name, which nothing else may have meanwhile."""
+    try:
+        target.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:
+        # FAT and some shares have no links. There a file that appears just now would be replaced.
+        temporary.rename(target)
+
+
+@contextmanager
+def _one_file(pieces: Iterable[bytes]) -> Iterator[tuple[int, IO[bytes]]]:
+    """Size and content of the one file in an archive.
+
+    Raises:
+        NotFoundError: there is none in it.
+        UnavailableError: it ends early.
+    """
+    try:
+        with tarfile.open(fileobj=_Pieces(pieces), mode="r|") as archive:
+            for entry in archive:
+                found = archive.extractfile(entry)
+                if found is not None:
+                    yield entry.size, found
+                    return
+    except tarfile.TarError as error:
+        raise UnavailableError(_ENDED_EARLY) from error
     raise NotFoundError("The archive holds no file.")
 
 

@@ -36,7 +36,8 @@ from dfs_deploy.containers import (
     set_aside_name,
     volume_name,
 )
-from dfs_deploy.docker_engine.archives import only_file, save_only_file, secret_archive
+from dfs_deploy.docker_engine.archives import only_file, secret_archive
+from dfs_deploy.docker_engine.backup import back_up
 from dfs_deploy.docker_engine.follow import follow_containers
 from dfs_deploy.docker_engine.sdk import DockerSdk, FoundContainer
 from dfs_deploy.docker_engine.volumes import OwnVolumes, is_home
@@ -50,7 +51,6 @@ from dfs_deploy.state import Credentials, StateStore
 from dfs_deploy.volume_identity import identity_has_joined
 from dfs_runtime.clock import Clock
 from dfs_wire.errors import (
-    AlreadyExistsError,
     ConflictError,
     CorruptError,
     DfsError,
@@ -235,7 +235,10 @@ class DockerEngine:
             raise ConflictError(f"A network {name} exists on this Docker Engine already; use another --name.")
 
     def _run(self, wanted: ContainerSpec, *, secret: bytes | None = None) -> None:
-        """Start a container as it is wanted; one that was made otherwise is made anew over the same volume."""
+        """Start a container as it is wanted; one that was made otherwise is made anew over the same volume.
+
+        `secret` is an archive that it finds in its volume when it starts.
+        """
         found = {each.name: each for each in self._sdk.containers({LABEL_CLUSTER: wanted.labels[LABEL_CLUSTER]})}
         existing = found.get(wanted.name)
         if existing is not None and existing.labels.get(LABEL_CONFIG) != wanted.config and existing.state != "paused":
@@ -243,8 +246,9 @@ class DockerEngine:
             existing = None
         if existing is None:
             self._sdk.create(wanted, restart=True, health=True)
-            if secret is not None:
-                self._sdk.put_archive(wanted.name, DATA, secret)
+        if secret is not None and (existing is None or existing.state not in {"running", "paused"}):
+            # A deploy that was killed between making a container and this leaves one without its secret.
+            self._sdk.put_archive(wanted.name, DATA, secret)
         self._sdk.start(wanted.name)
 
     @contextmanager
@@ -392,43 +396,17 @@ class DockerEngine:
 
     def _run_master_command(self, container: str, arguments: Sequence[str]) -> int:
         if list(arguments[:2]) == ["db", "backup"]:
-            return self._back_up(container, Path(arguments[2]), arguments[3:], sys.stdout.buffer)
-        return self._run_program(container, [MASTER_PROGRAM, *arguments, "--data", MASTER_DATA], sys.stdout.buffer)
-
-    def _run_program(self, container: str, command: Sequence[str], out: BinaryIO) -> int:
-        code = self._sdk.run_in(container, command, out, sys.stderr.buffer)
-        out.flush()
+            return back_up(self._sdk, container, Path(arguments[2]), arguments[3:], sys.stdout.buffer)
+        command = [MASTER_PROGRAM, *arguments, "--data", MASTER_DATA]
+        code = self._sdk.run_in(container, command, sys.stdout.buffer, sys.stderr.buffer)
+        sys.stdout.buffer.flush()
         sys.stderr.buffer.flush()
-        return code
-
-    def _back_up(self, container: str, target: Path, options: Sequence[str], out: BinaryIO) -> int:
-        """Let the copy be made inside, then fetch it: a container cannot write to the host.
-
-        Raises:
-            AlreadyExistsError: the target exists.
-            NotFoundError: the target's directory does not.
-        """
-        if target.exists():
-            raise AlreadyExistsError(f"{target} exists; choose another name.")
-        if not target.parent.is_dir():
-            raise NotFoundError(f"The directory of {target} does not exist; make it first.")
-        inside = f"{DATA}/backup-{secrets.token_hex(8)}.db"
-        said = io.BytesIO()
-        try:
-            command = [MASTER_PROGRAM, "db", "backup", inside, *options, "--data", MASTER_DATA]
-            code = self._run_program(container, command, said)
-            if code == 0:
-                save_only_file(self._sdk.get_archive(container, inside), target)
-        finally:
-            self._sdk.run_in(container, ["rm", "-f", inside], io.BytesIO(), io.BytesIO())
-        out.write(said.getvalue().replace(inside.encode(), str(target).encode()))
         return code
 
     def save_catalog(self, spec: ClusterSpec, target: Path) -> None:
         """By `dfs-master db backup` inside."""
-        said = io.BytesIO()
         with self._place_of(spec, MASTER) as container:
-            code = self._back_up(container, target, (), said)
+            code = back_up(self._sdk, container, target, (), io.BytesIO())
         if code != 0:
             raise CorruptError(f"The metadata of {spec.name!r} cannot be copied; see `dfs db check`.")
 

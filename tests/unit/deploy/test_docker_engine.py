@@ -87,6 +87,18 @@ def test_the_join_token_is_a_file_for_a_first_join_only(machine: DockerMachine) 
     assert "--expect-node" in machine.docker.made["dfs-demo-node-1"].spec.command
 
 
+@pytest.mark.parametrize("state", ["created", "exited", "restarting"])
+def test_a_container_without_its_token_gets_it(machine: DockerMachine, state: str) -> None:
+    """A deploy was killed between making the container and giving it the token; one that runs has had it."""
+    machine.deploy()
+    del machine.docker.files["dfs-demo-node-1"][JOIN_TOKEN]
+    machine.docker.made["dfs-demo-node-1"].state = state
+    machine.fresh_engine().start_node(SPEC, SPEC.nodes[0])
+    assert machine.docker.files["dfs-demo-node-1"].pop(JOIN_TOKEN) == CREDENTIALS.join_token.encode() + b"\n"
+    machine.engine.start_node(SPEC, SPEC.nodes[0])
+    assert JOIN_TOKEN not in machine.docker.files["dfs-demo-node-1"]
+
+
 def test_a_container_is_made_anew_only_when_it_differs(machine: DockerMachine) -> None:
     """The same is started; another image or other arguments give another container over the same volume."""
     machine.deploy()
@@ -196,7 +208,7 @@ def test_a_backup_comes_out_of_the_container(machine: DockerMachine, tmp_path: P
     def program(_container: str, command: Sequence[str], out: BinaryIO) -> int:
         if command[0] == "rm":
             del files[command[2]]
-        else:
+        elif command[0] == "dfs-master":
             files[command[3]] = b"database"
             out.write(f"8 bytes copied to {command[3]}\n".encode())
         return 0
