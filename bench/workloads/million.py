@@ -10,7 +10,7 @@ import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from bench.catalogs import CHUNK_BYTES, Filled, add_nodes, fill
@@ -23,6 +23,9 @@ FEW = 1_000
 #: How often each request is made of each cluster; every path is asked for once, so FEW bounds it.
 STATS, OPENS, DELETES, CREATES, LISTS = 400, 400, 150, 150, 30
 CREATED_BYTES = 4096
+#: A master that only hears its nodes uses less than this of a core.
+AT_REST_CORES = 0.05
+REST_SECONDS_MAX = 120.0
 SEEDED_NODES = 3
 #: The seeded nodes are waited for, not held for dead, until the measurement is over.
 PATIENCE = {"safe_mode_seconds": 86_400, "left_seconds": 172_800, "dead_seconds": 86_400}
@@ -84,7 +87,9 @@ def million_files(run: Run) -> None:
     """Median and 99th percentile of each request at both clusters, and the factor between the medians."""
     with ExitStack() as parts:
         few = parts.enter_context(_filled(run.cluster, FEW))
-        many = parts.enter_context(_filled(parts.enter_context(_second(run.cluster)), run.options.files))
+        second = parts.enter_context(_second(run.cluster))
+        many = parts.enter_context(_filled(second, run.options.files))
+        _await_rest((run.cluster, second))
         for name, (times, _) in few.work().items():
             found: defaultdict[str, list[float]] = defaultdict(list)
             for number in range(times):
@@ -96,6 +101,18 @@ def million_files(run: Run) -> None:
                     timed()
                     found[which].append((time.perf_counter() - begun) * 1000)
             _note(run, name, found)
+
+
+def _await_rest(clusters: Sequence[Cluster]) -> None:
+    """Until the masters have done what a start makes them do, which is another figure than this one."""
+    deadline = time.monotonic() + REST_SECONDS_MAX
+    while time.monotonic() < deadline:
+        before = [cluster.cpu_seconds()["master"] for cluster in clusters]
+        time.sleep(1.0)
+        used = [cluster.cpu_seconds()["master"] - at for cluster, at in zip(clusters, before, strict=True)]
+        if max(used) < AT_REST_CORES:
+            return
+    raise RuntimeError(f"the masters did not come to rest within {REST_SECONDS_MAX:.0f} s of their start")
 
 
 def _note(run: Run, name: str, found: dict[str, list[float]]) -> None:
