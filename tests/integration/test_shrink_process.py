@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,20 +21,9 @@ def cluster(tmp_path: Path) -> Iterator[ProcessCluster]:
         made.close()
 
 
-def start_until(cluster: ProcessCluster, words: str, *arguments: str) -> "subprocess.Popen[str]":
-    """`dfs ARGUMENTS`, which has just said these words."""
-    command = [sys.executable, "-m", "dfs_deploy.cli", *arguments]
-    child = subprocess.Popen(command, env=cluster.env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert child.stderr is not None
-    for line in child.stderr:
-        if words in line:
-            break
-    return child
-
-
 def test_nodes_whose_ids_a_killed_deploy_did_not_note(cluster: ProcessCluster, tmp_path: Path) -> None:
     """They joined and took chunks; the next deploy notes their ids, and whoever lets them go drains them."""
-    child = start_until(cluster, "waiting until 4 nodes", "deploy", "--nodes", "4")
+    child = cluster.dfs_until("waiting until 4 nodes", "deploy", "--nodes", "4")
     child.kill()
     child.communicate()
     cluster.dfs("deploy")
@@ -53,7 +40,7 @@ def test_nodes_whose_ids_a_killed_deploy_did_not_note(cluster: ProcessCluster, t
 
     # Behind the point of no return Ctrl-C leaves no node on record whose volume is gone.
     cluster.dfs("scale", "--nodes", "3")
-    child = start_until(cluster, "uploading a file", "scale", "--nodes", "2")
+    child = cluster.dfs_until("uploading a file", "scale", "--nodes", "2")
     child.send_signal(signal.SIGINT)
     child.communicate()
     assert len(cluster.spec.nodes) == 2

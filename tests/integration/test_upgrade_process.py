@@ -44,26 +44,15 @@ def test_a_rolling_restart(cluster: ProcessCluster, tmp_path: Path) -> None:
     assert_stored(cluster, tmp_path)
 
 
-def upgrade_until(cluster: ProcessCluster, words: str) -> "subprocess.Popen[str]":
-    """`dfs upgrade --all`, which has just said these words."""
-    command = [sys.executable, "-m", "dfs_deploy.cli", "upgrade", "--all"]
-    child = subprocess.Popen(command, env=cluster.env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert child.stderr is not None
-    for line in child.stderr:
-        if words in line:
-            break
-    return child
-
-
 def test_ctrl_c_and_a_killed_node_leave_all_roles_running(cluster: ProcessCluster, tmp_path: Path) -> None:
     """1. Ctrl-C while a node is replaced by the same version 2. one that was replaced is killed: that is no success."""
-    child = upgrade_until(cluster, "upgrading node-1")
+    child = cluster.dfs_until("upgrading node-1", "upgrade", "--all")
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=COMMAND_SECONDS)
     assert child.returncode == 130
     assert cluster.pids.keys() == {"master", "node-1", "node-2"}
 
-    child = upgrade_until(cluster, "upgrading node-2")
+    child = cluster.dfs_until("upgrading node-2", "upgrade", "--all")
     cluster.kill("node-1")
     said = child.communicate(timeout=COMMAND_SECONDS)[1]
     assert child.returncode == 5, said

@@ -74,6 +74,16 @@ class ProcessCluster:
                 break
         assert done.returncode == 0, f"deploy ended with {done.returncode}: {done.stderr}"
 
+    def dfs_until(self, words: str, *arguments: str) -> "subprocess.Popen[str]":
+        """`dfs ARGUMENTS`, which has just said these words on its standard error, or has ended."""
+        command = [sys.executable, "-m", "dfs_deploy.cli", *arguments]
+        child = subprocess.Popen(command, env=self.env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        assert child.stderr is not None
+        for line in child.stderr:
+            if words in line:
+                break
+        return child
+
     # -- looking ------------------------------------------------------------------------------------------------
 
     @property

@@ -10,6 +10,8 @@ from typing import Self
 from blake3 import blake3
 
 from dfs_node.disk import AnyPath, Disk, Space, SystemDisk
+from dfs_node.journal import DIRECTORY, HALVES
+from dfs_node.journal_format import Record, decode_header, records_of
 from dfs_node.volume import ChunkWriter, InventoryItem, OpenChunk, StoredChunk, Usage, Volume
 from dfs_wire.limits import GIB
 from dfs_wire.messages import Finding
@@ -290,3 +292,14 @@ class SmallDisk(WrappedDisk):
     def space(self, path: Path) -> Space:
         self.calls.append("space")
         return Space(self.capacity_bytes, self.free_bytes)
+
+
+def journal_records(volume: Path) -> list[Record]:
+    """What both halves of a volume's journal hold."""
+    found: list[Record] = []
+    for name in HALVES:
+        content = memoryview((volume / DIRECTORY / name).read_bytes())
+        lap = decode_header(content)
+        assert lap is not None
+        found += records_of(content, lap)
+    return found

@@ -14,13 +14,14 @@ from tests.support.volumes import (
     VolatileDisk,
     WrappedDisk,
     chunk_of,
+    journal_records,
     store,
 )
 
 from dfs_node.disk import Disk
 from dfs_node.disk_volume import DiskVolume
-from dfs_node.journal import AGE_SECONDS_MAX, DIRECTORY, HALVES, PUTS_BEFORE
-from dfs_node.journal_format import Record, decode_header, records_of
+from dfs_node.journal import AGE_SECONDS_MAX, DIRECTORY, PUTS_BEFORE
+from dfs_node.journal_format import Record
 from dfs_node.volume_directory import chunk_path
 from dfs_runtime.clock import ManualClock
 from dfs_wire.errors import NoSpaceError, VolumeFailedError
@@ -56,17 +57,6 @@ def fresh(template: Path, path: Path) -> Path:
 def files_of(volume: Path) -> list[Path]:
     """All files below `chunks`."""
     return [path for path in (volume / "chunks").rglob("*") if path.is_file()]
-
-
-def journal_records(volume: Path) -> list[Record]:
-    """What both halves hold."""
-    found: list[Record] = []
-    for name in HALVES:
-        content = memoryview((volume / DIRECTORY / name).read_bytes())
-        lap = decode_header(content)
-        assert lap is not None
-        found += records_of(content, lap)
-    return found
 
 
 class TestPuts:

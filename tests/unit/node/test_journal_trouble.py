@@ -5,14 +5,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.support.volumes import FaultyDisk, SmallDisk, VolatileDisk, WrappedDisk, chunk_of, store
+from tests.support.volumes import FaultyDisk, SmallDisk, VolatileDisk, WrappedDisk, chunk_of, journal_records, store
 
 from dfs_node import verify_volume
 from dfs_node.disk import Disk
 from dfs_node.disk_volume import DiskVolume
 from dfs_node.identity import Claim, claim_volume
 from dfs_node.journal import DIRECTORY, HALVES
-from dfs_node.journal_format import Record, decode_header, records_of
 from dfs_node.volume_directory import chunk_path
 from dfs_wire.errors import BusyError, DfsError, NoSpaceError, UnavailableError, VolumeFailedError
 from dfs_wire.limits import MIB
@@ -35,17 +34,6 @@ def with_journal(root: Path, disk: Disk | None = None) -> DiskVolume:
     volume.journal.make()
     volume.close()
     return DiskVolume(root, disk or roomy())
-
-
-def journal_records(volume: Path) -> list[Record]:
-    """What both halves hold."""
-    found: list[Record] = []
-    for name in HALVES:
-        content = memoryview((volume / DIRECTORY / name).read_bytes())
-        lap = decode_header(content)
-        assert lap is not None
-        found += records_of(content, lap)
-    return found
 
 
 class HangingDisk(WrappedDisk):
