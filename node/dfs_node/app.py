@@ -68,7 +68,7 @@ def run(config: NodeConfig, stop: StopSignal) -> None:
             join_token=config.join_token,
         )
         scrubber = Scrubber(volume, findings, clock, ScrubFile(config.volume), traffic=UserTraffic(slots, reader))
-        replicator = Replicator(volume, pool, courtesy=Courtesy(clock, lambda: slots.in_use, lambda: slots.begun))
+        replicator = Replicator(volume, pool, courtesy=Courtesy(clock, lambda: slots.in_use, lambda: slots.begun_at))
         orders = OrderRunner(volume, findings, replicator, scrubber=scrubber)
         parts.callback(orders.stop)
         listener = ThreadListener(config.listen, handlers=handlers.table(), chunks=handlers, hello=handlers.hello)

@@ -3,6 +3,7 @@
 import heapq
 import itertools
 import logging
+import math
 import threading
 from collections.abc import Callable
 
@@ -91,20 +92,19 @@ class CopyQueue:
 class Courtesy:
     """Lets users' streams go first. Safe to share between threads."""
 
-    def __init__(self, clock: Clock, users: Callable[[], int], begun: Callable[[], int] = lambda: 0) -> None:
-        """`users` counts streams that are under way, `begun` all that there ever were: small ones are over at once."""
+    def __init__(
+        self, clock: Clock, users: Callable[[], int], begun_at: Callable[[], float] = lambda: -math.inf
+    ) -> None:
+        """`users` counts streams that are under way; `begun_at` says when the last one began: small ones are over at
+        once.
+        """
         self._clock = clock
         self._users = users
-        self._begun = begun
-        self._seen = begun()
-        self._lately_until = 0.0
+        self._begun_at = begun_at
 
     def is_due(self) -> bool:
         """Whether users send chunks, or did a moment ago."""
-        now, begun = self._clock.monotonic(), self._begun()
-        if begun != self._seen:
-            self._seen, self._lately_until = begun, now + LATELY_SECONDS
-        return self._users() > 0 or now < self._lately_until
+        return self._users() > 0 or self._clock.monotonic() - self._begun_at() < LATELY_SECONDS
 
     def rest(self, worked_seconds: float) -> None:
         """Rest after so much work. It should include the disk's: what lies in a cache is still to be done."""

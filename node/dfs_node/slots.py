@@ -1,9 +1,11 @@
 """How many chunks a node takes at once, counted by place in the chain, each with the buffer it needs."""
 
+import math
 import threading
 from collections import defaultdict
 from types import TracebackType
 
+from dfs_runtime.clock import Clock, SystemClock
 from dfs_wire.errors import BusyError
 from dfs_wire.limits import STREAM_BLOCK_BYTES
 
@@ -17,13 +19,15 @@ class StreamSlots:
     chain only ever waits for a slot of a later place, so counted by place no circle can close.
     """
 
-    def __init__(self, streams_per_hop: int = STREAMS_PER_HOP) -> None:
+    def __init__(self, streams_per_hop: int = STREAMS_PER_HOP, clock: Clock | None = None) -> None:
         self._streams_per_hop = streams_per_hop
+        self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._taken: defaultdict[int, int] = defaultdict(int)
         self._buffers: list[bytearray] = []
-        #: Streams begun so far.
+        #: Streams begun so far, and when the last one was (monotonic time).
         self.begun = 0
+        self.begun_at = -math.inf
 
     @property
     def in_use(self) -> int:
@@ -46,6 +50,7 @@ class StreamSlots:
                 raise BusyError("this node takes as many chunks as it can; try again in a moment")
             self._taken[hop] += 1
             self.begun += 1
+            self.begun_at = self._clock.monotonic()
             buffer = self._buffers.pop() if self._buffers else None
         return bytearray(STREAM_BLOCK_BYTES) if buffer is None else buffer
 

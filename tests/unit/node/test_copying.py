@@ -1,8 +1,10 @@
 """Copies at once, last copies first, and rest while users send chunks."""
 
+import math
 import threading
 
 from dfs_node.copying import LATELY_SECONDS, REST_FACTOR, REST_SECONDS_MAX, CopyQueue, Courtesy
+from dfs_node.slots import StreamSlots
 from dfs_runtime.clock import ManualClock
 from dfs_wire.messages import Order, OrderKind
 
@@ -96,11 +98,23 @@ def test_copies_rest_while_users_send() -> None:
 
 def test_users_of_small_files_are_seen_between_their_streams() -> None:
     """None is under way when it is looked, but one began a moment ago; a second without any ends the rest."""
-    clock, begun = ManualClock(), [7]
-    courtesy = Courtesy(clock, lambda: 0, lambda: begun[0])
+    clock, begun_at = ManualClock(), [-math.inf]
+    courtesy = Courtesy(clock, lambda: 0, lambda: begun_at[0])
     assert not courtesy.is_due()
-    begun[0] += 1
+    begun_at[0] = clock.monotonic()
     assert courtesy.is_due()
+    clock.advance(LATELY_SECONDS)
+    assert not courtesy.is_due()
+
+
+def test_a_put_of_long_ago_slows_no_copy() -> None:
+    """A repair begins when nobody has sent a chunk for minutes, and there is nobody to rest for."""
+    clock = ManualClock()
+    slots = StreamSlots(clock=clock)
+    courtesy = Courtesy(clock, lambda: slots.in_use, lambda: slots.begun_at)
+    assert not courtesy.is_due()
+    with slots.take(0):
+        assert courtesy.is_due()
     assert courtesy.is_due()
     clock.advance(LATELY_SECONDS)
     assert not courtesy.is_due()
