@@ -90,6 +90,8 @@ VERSION_GRACE_SECONDS = 3_600
 # -- membership ------------------------------------------------------------------------------------------------
 
 HEARTBEAT_SECONDS = 3.0
+#: While orders are likely to come: they reach a node with the reply to its next heartbeat.
+BUSY_HEARTBEAT_SECONDS = 0.25
 SUSPECT_SECONDS = 15.0
 DEAD_SECONDS = 120.0
 #: A node that announced its stop (a reboot, an upgrade) is given this long to come back.
@@ -115,6 +117,7 @@ def _check_relations() -> None:
         "any chunk can be renewed": CHUNK_BYTES_MAX <= RENEW_CHUNK_BYTES_MAX,
         "a full list of receipts fits": RENEW_RECEIPTS_MAX * 200 <= RENEW_BODY_BYTES_MAX,
         "suspect before dead": HEARTBEAT_SECONDS < SUSPECT_SECONDS < DEAD_SECONDS < LEFT_SECONDS,
+        "busy is sooner than usual": BUSY_HEARTBEAT_SECONDS < HEARTBEAT_SECONDS,
     }
     broken = [claim for claim, holds in relations.items() if not holds]
     if broken:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from dfs_master.listed import Listed
 from dfs_master.settings import Settings
-from dfs_wire.limits import DEAD_SECONDS, LEFT_SECONDS, SUSPECT_SECONDS
+from dfs_wire.limits import BUSY_HEARTBEAT_SECONDS, DEAD_SECONDS, HEARTBEAT_SECONDS, LEFT_SECONDS, SUSPECT_SECONDS
 from dfs_wire.messages import AddressSet, VolumeState
 
 LIVE = "live"
@@ -31,6 +31,8 @@ PRESENT = frozenset({LIVE, DRAINING, MAINTENANCE, FAILED})
 FLAP_RETURNS = 3
 FLAP_DEADS = 10
 SETTLE_DEADS_MAX = 8
+#: A heartbeat costs the master 0.2 ms of processor time (docs/performance.md), so these cost it 0.04 of a core.
+BUSY_BEATS_PER_SECOND = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,13 @@ def step(
         if state != node.state:
             changes.append(StateChange(after[node.id], node.state))
     return after, changes
+
+
+def busy_beat_seconds(nodes: int) -> float:
+    """How soon nodes should come for orders while some are likely, for a cluster of so many: all of them together
+    never ask the master for more than `BUSY_BEATS_PER_SECOND`, unless they are so many that they do so anyway.
+    """
+    return min(HEARTBEAT_SECONDS, max(BUSY_HEARTBEAT_SECONDS, nodes / BUSY_BEATS_PER_SECOND))
 
 
 def capacity(nodes: Iterable[KnownNode]) -> tuple[int, int, int]:

@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from dfs_master.membership import DEAD, PRESENT, KnownNode, StateChange, Timing, came_back, step
+from dfs_master.membership import (
+    DEAD,
+    PRESENT,
+    SUSPECT,
+    KnownNode,
+    StateChange,
+    Timing,
+    busy_beat_seconds,
+    came_back,
+    step,
+)
 from dfs_master.twins import Twins, Verdict
 from dfs_runtime.clock import Clock
 from dfs_wire.messages import Heartbeat, Order, VolumeState
@@ -21,6 +31,8 @@ ROW_SECONDS = 60.0
 #: The most orders one heartbeat's reply carries; the rest waits for the next.
 ORDERS_PER_REPLY_MAX = 256
 STEP_SECONDS = 1.0
+#: After an order others are likely for so long.
+ORDERS_LIKELY_SECONDS = 10.0
 #: Longer pauses of the master's own loop than this are its fault, not the nodes'.
 _LATE_TOLERANCE_SECONDS = 1.0
 
@@ -35,6 +47,8 @@ class NodeRegistry:
         self._nodes: MappingProxyType[int, KnownNode] = MappingProxyType({node.id: node for node in known})
         self._sessions: dict[int, Session] = {}
         self._orders: defaultdict[int, dict[tuple[str, bytes], Order]] = defaultdict(dict)
+        #: Until then (monotonic time) orders are likely.
+        self._orders_likely_until = -math.inf
         self._written_at: dict[int, float] = {}
         self._stepped_at: float | None = None
         self._waiting: list[Callable[[], bool]] = []
@@ -152,6 +166,9 @@ class NodeRegistry:
             forgiven = late if late > _LATE_TOLERANCE_SECONDS else 0.0
             after, changes = step(self._nodes, now, self.timing, late_seconds=forgiven)
             self._nodes = MappingProxyType(after)
+            # A silent node may be dead in a moment, and what lay there is then to be copied.
+            if any(node.state == SUSPECT and node.heard and not node.leaving for node in after.values()):
+                self._orders_likely_until = now + ORDERS_LIKELY_SECONDS
         self.settle()
         return changes
 
@@ -159,6 +176,14 @@ class NodeRegistry:
         """Have a node do something; the same order twice is one."""
         with self._lock:
             self._orders[node_id][order.kind, order.digest] = order
+            self._orders_likely_until = self._clock.monotonic() + ORDERS_LIKELY_SECONDS
+
+    @property
+    def beat_again_seconds(self) -> float:
+        """When a node that heartbeats now should do so again; 0: after the usual time."""
+        if self._clock.monotonic() >= self._orders_likely_until:
+            return 0.0
+        return busy_beat_seconds(len(self._nodes))
 
     def take_orders(self, node_id: int) -> list[Order]:
         """The orders for a heartbeat's reply. One whose reply is lost comes again from its cause."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from dfs_wire.errors import ConflictError, DfsError, NotAllowedError, NotFoundError, UsageError, VolumeForeignError
-from dfs_wire.limits import SUSPECT_SECONDS
+from dfs_wire.limits import BUSY_HEARTBEAT_SECONDS, SUSPECT_SECONDS
 from dfs_wire.messages import HeartbeatReply
 
 BACKOFF_SECONDS_MIN = 0.2
@@ -34,6 +34,11 @@ def ends_the_process(error: DfsError, trying_seconds: float) -> bool:
     if isinstance(error, ConflictError) and error.details.get("passing"):
         return trying_seconds > GHOST_SECONDS
     return isinstance(error, _FINAL)
+
+
+def next_beat_seconds(usual: float, asked: float) -> float:
+    """When to heartbeat again, where the master asked for a time; 0: it did not. Nobody can ask for a storm of them."""
+    return min(usual, max(asked, BUSY_HEARTBEAT_SECONDS)) if asked > 0 else usual
 
 
 class Obey(Enum):

@@ -13,7 +13,7 @@ from typing import Protocol
 from dfs_node.findings import FindingQueue
 from dfs_node.identity import IdentityFile
 from dfs_node.inventory import InventorySender
-from dfs_node.link_rules import Heard, Obey, backoff_seconds, ends_the_process, judge_orders
+from dfs_node.link_rules import Heard, Obey, backoff_seconds, ends_the_process, judge_orders, next_beat_seconds
 from dfs_node.master_time import MasterTime
 from dfs_node.scrub import Scrubber
 from dfs_node.scrub_rules import ScrubRules, ScrubState
@@ -92,6 +92,7 @@ class MasterLink:
         self._trying_since = clock.monotonic()
         self._remembered_at = clock.monotonic()
         self._heartbeat_seconds = HEARTBEAT_SECONDS
+        self._again_seconds = HEARTBEAT_SECONDS
         self._heard = Heard(identity.current.highest_epoch, identity.current.highest_commit_seq)
 
     @property
@@ -112,7 +113,7 @@ class MasterLink:
         except DfsError as error:
             return self._after(error)
         self._failures = 0
-        return self._heartbeat_seconds
+        return self._again_seconds
 
     def leave(self) -> None:
         """Tell the master that this node stops on purpose, if it can be told, and hang up."""
@@ -247,6 +248,7 @@ class MasterLink:
         self._time.learn(answer.header.time_ms)
         self._follow(answer.header, answer.items(list[m.Order]) if answer.body else [])
         self._follow_rules(answer.header, given=rules_given)
+        self._again_seconds = next_beat_seconds(self._heartbeat_seconds, answer.header.again_seconds)
 
     def _follow(self, reply: m.HeartbeatReply, orders: list[m.Order]) -> None:
         """Obey the newest master, and no older one."""

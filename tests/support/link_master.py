@@ -31,6 +31,7 @@ class FakeMaster:
     signs_with: bytes | None = None
     #: scrub_seconds, scrub_bytes_per_second, inventory_seconds; zeros: none are given.
     rules: tuple[int, int, int] = (0, 0, 0)
+    again_seconds = 0.0
     rules_signed_with: bytes | None = None
     orders: list[m.Order] = field(default_factory=list)
     hellos: list[m.Hello] = field(default_factory=list)
@@ -87,6 +88,7 @@ class FakeMaster:
             scrub_seconds=scrub_seconds,
             scrub_bytes_per_second=scrub_rate,
             inventory_seconds=inventory_seconds,
+            again_seconds=self.again_seconds,
         )
         key = self.signs_with or key_of(self.node_id)
         mac = tickets.order_mac(key, self.cluster_id, self.node_id, reply, orders)

@@ -98,7 +98,7 @@ class Heartbeat(Header, frozen=True, kw_only=True):
 class HeartbeatReply(Header, frozen=True, kw_only=True):
     """`mac` is `tickets.order_mac` over the first three fields and the body; `rules_mac` is `tickets.rules_mac` over
     what stands before it: an older node that does not know these fields can still check its orders. Rules that are 0
-    are not given: the node keeps what it has.
+    are not given: the node keeps what it has. `again_seconds` is under no MAC: a node bounds it instead.
     """
 
     epoch: int
@@ -109,6 +109,7 @@ class HeartbeatReply(Header, frozen=True, kw_only=True):
     scrub_bytes_per_second: int = 0
     inventory_seconds: int = 0
     rules_mac: bytes = b""
+    again_seconds: float = 0.0
 
 
 class OrderKind(StrEnum):

@@ -168,6 +168,7 @@ class NodeHandlers:
             scrub_seconds=int(settings.scrub_seconds),
             scrub_bytes_per_second=int(settings.scrub_bytes_per_second),
             inventory_seconds=int(settings.inventory_seconds),
+            again_seconds=cluster.registry.beat_again_seconds,
         )
         signed = (cluster.keys.of(request.node_id), cluster.cluster_id, request.node_id, reply)
         macs = {"mac": order_mac(*signed, orders), "rules_mac": rules_mac(*signed)}

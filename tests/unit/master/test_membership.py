@@ -16,10 +16,12 @@ from dfs_master.membership import (
     SUSPECT,
     KnownNode,
     Timing,
+    busy_beat_seconds,
     capacity,
     observed_state,
     step,
 )
+from dfs_wire.limits import BUSY_HEARTBEAT_SECONDS, HEARTBEAT_SECONDS
 from dfs_wire.messages import AddressSet, VolumeState
 
 TIMING = Timing(suspect_seconds=15.0, dead_seconds=120.0)
@@ -225,3 +227,12 @@ def test_returns_are_forgotten() -> None:
         known = {1: replace(known[1], heard_at=now)}
         known, _ = step(known, now, TIMING)
     assert known[1].stays
+
+
+@pytest.mark.parametrize(
+    ("nodes", "seconds"),
+    [(1, BUSY_HEARTBEAT_SECONDS), (50, 0.25), (100, 0.5), (600, HEARTBEAT_SECONDS), (10_000, HEARTBEAT_SECONDS)],
+)
+def test_many_nodes_are_not_called_more_often_than_the_master_bears(nodes: int, seconds: float) -> None:
+    """Two hundred heartbeats a second from all of them, or what they send anyway."""
+    assert busy_beat_seconds(nodes) == seconds

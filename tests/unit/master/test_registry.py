@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from dfs_master.membership import DEAD, LIVE, SUSPECT, KnownNode
-from dfs_master.registry import ORDERS_PER_REPLY_MAX, ROW_SECONDS, NodeRegistry
+from dfs_master.registry import ORDERS_LIKELY_SECONDS, ORDERS_PER_REPLY_MAX, ROW_SECONDS, NodeRegistry
 from dfs_runtime.clock import ManualClock
+from dfs_wire.limits import BUSY_HEARTBEAT_SECONDS, SUSPECT_SECONDS
 from dfs_wire.messages import Heartbeat, Order, OrderKind, VolumeState
 from dfs_wire.service import Session
 
@@ -188,3 +189,27 @@ def test_many_threads(clock: ManualClock) -> None:
     for thread in threads:
         thread.join()
     assert [each.used_bytes for each in registry.nodes.values()] == [199] * 8
+
+
+def test_nodes_come_sooner_while_orders_are_likely(registry: NodeRegistry, clock: ManualClock) -> None:
+    """An order makes others likely for a while; without any, heartbeats come as usual."""
+    registry.registered(node(), Session("node"))
+    assert registry.beat_again_seconds == 0
+    registry.order(1, Order(OrderKind.VERIFY, b"a"))
+    assert registry.beat_again_seconds == BUSY_HEARTBEAT_SECONDS
+    clock.advance(ORDERS_LIKELY_SECONDS)
+    assert registry.beat_again_seconds == 0
+
+
+@pytest.mark.parametrize(("leaving", "sooner"), [(False, True), (True, False)])
+def test_nodes_come_sooner_while_one_is_silent(
+    registry: NodeRegistry, clock: ManualClock, *, leaving: bool, sooner: bool
+) -> None:
+    """It may be dead in a moment; one that said that it leaves has half an hour."""
+    session = Session("node")
+    registry.registered(node(), session)
+    registry.heard(session, beat(leaving=leaving))
+    clock.advance(SUSPECT_SECONDS)
+    registry.step()
+    assert registry.nodes[1].state == SUSPECT
+    assert (registry.beat_again_seconds > 0) is sooner

@@ -21,6 +21,7 @@ from dfs_node.link_rules import (
     backoff_seconds,
     ends_the_process,
     judge_orders,
+    next_beat_seconds,
 )
 from dfs_node.master_link import MasterLink, NodeCard
 from dfs_node.master_time import MasterTime
@@ -379,6 +380,21 @@ def test_backoff_spreads_and_is_bounded() -> None:
     assert backoff_seconds(1, 1.0) == backoff_seconds(16, 1.0) == 0.2
     assert backoff_seconds(17, 1.0) == 0.4
     assert backoff_seconds(10_000, 1.0) == BACKOFF_SECONDS_MAX
+
+
+def test_a_master_may_ask_for_the_next_heartbeat(setup: Setup) -> None:
+    """Sooner than usual, for as long as it says so with each reply."""
+    assert setup.link.step() == 3.0
+    setup.master.again_seconds = 0.5
+    assert setup.link.step() == 0.5
+    setup.master.again_seconds = 0.0
+    assert setup.link.step() == 3.0
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(0, 3), (0.5, 0.5), (1e-9, 0.25), (-1, 3), (60, 3)])
+def test_nobody_can_ask_for_a_storm_or_for_silence(asked: float, seconds: float) -> None:
+    """What is asked is under no MAC."""
+    assert next_beat_seconds(3.0, asked) == seconds
 
 
 def test_what_ends_the_process() -> None:
