@@ -86,6 +86,18 @@ class Cluster:
             used[server.role] += (int(fields[11]) + int(fields[12])) / _TICKS
         return used
 
+    def master_seconds(self) -> float:
+        """Processor time that the master has used, to the microsecond, where `cpu_seconds` counts whole ticks."""
+        (master,) = (server for server in self.servers() if server.role == "master")
+        threads = Path(f"/proc/{master.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+
+    def pin_master(self, cpus: set[int]) -> None:
+        """Have the master's threads run on these processors only."""
+        (master,) = (server for server in self.servers() if server.role == "master")
+        for thread in Path(f"/proc/{master.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cpus)
+
     def memory_mib(self) -> dict[str, float]:
         """Memory of each role: its own pages, and its share of those that it shares."""
         used = dict.fromkeys(_PROGRAMS.values(), 0.0)
