@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
+
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog.fresh import FIRST_FREE_ID
 from dfs_master.catalog.ids import Counters
@@ -75,9 +78,9 @@ class Filled:
 def add_nodes(path: Path, count: int, *, dead: int = 0) -> list[int]:
     """Register nodes in a database, the first of them dead; returns their ids."""
     with closing(_open(path)) as database:
-        first = Counters(database.cursor()).advance("next_id", count, FIRST_FREE_ID)
+        first = Counters(_cursor(database)).advance("next_id", count, FIRST_FREE_ID)
         rows = [_node_row(first + number, dead=number < dead) for number in range(count)]
-        NODES.insert(database.cursor(), rows)
+        NODES.insert(_cursor(database), rows)
         database.commit()
     return [row.id for row in rows]
 
@@ -94,7 +97,7 @@ def fill(path: Path, files: int, *, staying: Sequence[int], dying: Sequence[int]
         raise ValueError("two copies of each chunk need two nodes that stay, and a copy to lose a node that dies")
     directories = -(-files // FILES_PER_DIRECTORY)
     with closing(_open(path)) as database:
-        top = Counters(database.cursor()).advance("next_id", 1 + directories + 3 * files, FIRST_FREE_ID)
+        top = Counters(_cursor(database)).advance("next_id", 1 + directories + 3 * files, FIRST_FREE_ID)
         database.execute(
             "CREATE TEMP TABLE places (dies INTEGER, number INTEGER, id INTEGER, PRIMARY KEY (dies, number))"
         )
@@ -131,6 +134,11 @@ def _open(path: Path) -> sqlite3.Connection:
     for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}", "temp_store = MEMORY"):
         database.execute(f"PRAGMA {pragma}")
     return database
+
+
+def _cursor(database: sqlite3.Connection) -> DBAPICursor:
+    """A cursor for the catalog's own statements, by SQLAlchemy's name for its type."""
+    return cast("DBAPICursor", database.cursor())
 
 
 def _node_row(node_id: int, *, dead: bool) -> NodeRow:

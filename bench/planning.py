@@ -10,7 +10,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -139,7 +139,7 @@ class Planner:
             used_bytes=0,
             free_bytes=CAPACITY_BYTES,
         )
-        work = {
+        work: dict[str, Callable[[], object]] = {
             "membership step": cluster.registry.step,
             "heartbeat": lambda: cluster.registry.heard(session, beat),
             "two nodes for a new chunk": lambda: choose(

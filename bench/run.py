@@ -14,6 +14,7 @@ from bench.places import spread_out
 from bench.recording import Options, Run
 from bench.report import print_table, summarise
 from bench.workloads import STARTS_ITSELF, USUAL, WORKLOADS
+from bench.workloads.million import FEW
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - files of the client lie in memory, so that its disk is not measured
 
@@ -38,6 +39,8 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [name for name in options.workloads.split(",") if name]
     unknown = set(chosen) - set(WORKLOADS)
+    if "w8" in chosen and options.files < FEW:
+        parser.error(f"w8 compares with a catalog of {FEW:,} files; ask for more --files")
     if unknown or not chosen or options.repeat < 1:
         parser.error(f"unknown workloads {sorted(unknown)}; there are {', '.join(WORKLOADS)}")
     # A measurement that is ended leaves no cluster behind.
