@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from tests.support.deploy import pid_alive
+from tests.support.deployed_cluster import clean_environment, run_program
 from tests.support.polling import poll_for
-from tests.support.process_cluster import ProcessCluster, clean_environment, run_program
+from tests.support.process_cluster import ProcessCluster
 
 from dfs_deploy.processes import ProcessTable
 

@@ -1,10 +1,7 @@
 """A real cluster of containers in a home of its own, for tests; everything of it is found and removed by label."""
 
 import gc
-import json
 import os
-import random
-import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,17 +10,14 @@ from pathlib import Path
 import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
+from tests.support.deployed_cluster import DeployedCluster
 from tests.support.polling import poll_for
-from tests.support.process_cluster import clean_environment, run_program
 
-from dfs_client.api import Dfs, connect
-from dfs_client.profile import Profile, read_profile
 from dfs_deploy.containers import LABEL_CLUSTER, LABEL_HOME, container_name, network_name, volume_name
 from dfs_deploy.docker_engine.sdk import DockerSdk
-from dfs_deploy.spec import ClusterSpec
-from dfs_deploy.state import Credentials, StateStore
+from dfs_deploy.state import Credentials
 from dfs_runtime.clock import SystemClock
-from dfs_wire.errors import ConflictError, DfsError
+from dfs_wire.errors import DfsError
 
 #: Homes of tests begin so; the pid behind it tells whether their run still lives.
 HOME_PREFIX = "dfs-e2e-"
@@ -67,39 +61,18 @@ def homes_of_dead_runs(client: docker.DockerClient) -> Iterator[str]:
             yield home
 
 
-class DockerCluster:
-    """One deployed cluster. `env` leads every command to it; `client()` gives a connection to close.
-
-    Used from one thread; several connections from `client()` may be used from several.
-    """
+class DockerCluster(DeployedCluster):
+    """One deployed cluster of containers. Used from one thread."""
 
     def __init__(self, engine: docker.DockerClient, home: Path, name: str) -> None:
+        super().__init__(home, name)
         self.engine = engine
-        self.home = home
-        self.name = name
-        self.env = clean_environment(home) | {"DFS_PROFILE": name}
-        self._store = StateStore(home, SystemClock())
 
     def deploy(self, *options: str) -> None:
-        """Deploy on ports far from the usual ones: a stopped cluster's must still be free when it starts again."""
-        for _ in range(_PORT_ATTEMPTS):
-            port = str(random.randrange(10_000, 30_000, 20))
-            done = self.dfs("deploy", "--engine", "docker", "--port", port, *options, check=False)
-            if done.returncode != ConflictError.exit_code:
-                break
-        assert done.returncode == 0, f"deploy ended with {done.returncode}: {done.stderr}"
+        """As users do, with Docker."""
+        super().deploy("--engine", "docker", *options)
 
     # -- looking ------------------------------------------------------------------------------------------------
-
-    @property
-    def spec(self) -> ClusterSpec:
-        """What was deployed."""
-        return self._store.load(self.name)
-
-    @property
-    def profile(self) -> Profile:
-        """The profile that deploy wrote."""
-        return read_profile(self.name, home=self.home)
 
     @property
     def credentials(self) -> Credentials:
@@ -128,26 +101,6 @@ class DockerCluster:
     def volume(self, role: str) -> str:
         """The name of a role's volume."""
         return volume_name(self.name, role)
-
-    def status(self) -> dict[str, object]:
-        """What `dfs status --json` prints."""
-        found = json.loads(self.dfs("status", "--json").stdout)
-        assert isinstance(found, dict)
-        return found
-
-    # -- using --------------------------------------------------------------------------------------------------
-
-    def client(self) -> Dfs:
-        """A connection with the profile that deploy wrote."""
-        return connect(self.name, home=self.home, environ=self.env)
-
-    def dfs(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Run `dfs ARGUMENTS`."""
-        return run_program("dfs_deploy.cli", *arguments, env=self.env, check=check)
-
-    def dfs_client(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Run `dfs-client ARGUMENTS`."""
-        return run_program("dfs_client.cli", *arguments, env=self.env, check=check)
 
     # -- disturbing ---------------------------------------------------------------------------------------------
 

@@ -146,31 +146,35 @@ def test_crash_at_every_call_of_a_put(tmp_path: Path) -> None:
     assert nth > 8
 
 
+@pytest.mark.parametrize("size", [4_000, 200_000], ids=["small", "large"])
 @pytest.mark.parametrize("replacing", [False, True], ids=["new", "replacing"])
-def test_power_loss_at_every_call_of_a_put(tmp_path: Path, replacing: bool) -> None:
+def test_power_loss_at_every_call_of_a_put(tmp_path: Path, replacing: bool, size: int) -> None:
     """As above, and all that was not fsynced is lost: an acknowledged chunk is there, and an older copy survives."""
+    data, digest = chunk_of(size)
     nth, acknowledged = 0, False
     while not acknowledged:
         nth += 1
         root = tmp_path / str(nth)
         root.mkdir()
         if replacing:
-            store(DiskVolume(root, WrappedDisk()), DATA, generation=1)
+            store(DiskVolume(root, WrappedDisk()), data, generation=1)
         volatile = VolatileDisk()
         disk = CrashingDisk(volatile)
         volume = DiskVolume(root, disk)
         disk.arm(nth)
         try:
-            store(volume, DATA, generation=2)
+            store(volume, data, generation=2)
             acknowledged = True
         except CrashError:
             pass
         volatile.lose_power(root)
-        found = DiskVolume(root, WrappedDisk()).verify(DIGEST)
+        found = DiskVolume(root, WrappedDisk()).verify(digest)
         if acknowledged:
             assert (found.kind, found.generation) == (FindingKind.GOOD, 2)
         else:
             assert found.kind is FindingKind.GOOD or (found.kind is FindingKind.MISSING and not replacing)
+        assert files_of(root) in ([], [chunk_path(root, digest)])
+    assert nth > 6
 
 
 @pytest.mark.parametrize("forever", [False, True], ids=["once", "forever"])

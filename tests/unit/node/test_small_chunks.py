@@ -5,11 +5,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.volumes import (
-    CrashError,
-    CrashingDisk,
     FaultyDisk,
     SmallDisk,
-    VolatileDisk,
     WrappedDisk,
     chunk_of,
     store,
@@ -18,7 +15,6 @@ from tests.support.volumes import (
 from dfs_node.disk_volume import DiskVolume
 from dfs_node.small_chunks import SMALL_BYTES_MAX, SpaceGauge
 from dfs_node.space_rules import upload_floor
-from dfs_node.volume_directory import chunk_path
 from dfs_node.volume_health import VolumeHealth
 from dfs_runtime.clock import ManualClock
 from dfs_wire.errors import CorruptError, NoSpaceError, VolumeFailedError
@@ -55,37 +51,6 @@ def test_wrong_bytes_never_reach_the_disk(tmp_path: Path) -> None:
         with pytest.raises(CorruptError):
             writer.commit()
     assert disk.calls == ["space"]
-
-
-@pytest.mark.parametrize("replacing", [False, True], ids=["new", "replacing"])
-def test_crash_and_power_loss_at_every_call(tmp_path: Path, replacing: bool) -> None:
-    """The process dies at the n-th call and what was not fsynced is lost: an acknowledged chunk is there and whole,
-    any other is whole or absent, and an older copy survives.
-    """
-    nth, acknowledged = 0, False
-    while not acknowledged:
-        nth += 1
-        root = tmp_path / str(nth)
-        root.mkdir()
-        if replacing:
-            store(DiskVolume(root, WrappedDisk()), DATA, generation=1)
-        volatile = VolatileDisk()
-        disk = CrashingDisk(volatile)
-        volume = DiskVolume(root, disk)
-        disk.arm(nth)
-        try:
-            store(volume, DATA, generation=2)
-            acknowledged = True
-        except CrashError:
-            pass
-        volatile.lose_power(root)
-        found = DiskVolume(root, WrappedDisk()).verify(DIGEST)
-        if acknowledged:
-            assert (found.kind, found.generation) == (FindingKind.GOOD, 2)
-        else:
-            assert found.kind is FindingKind.GOOD or (found.kind is FindingKind.MISSING and not replacing)
-        assert files_of(root) in ([], [chunk_path(root, DIGEST)])
-    assert nth > 6
 
 
 def test_io_error_at_every_call(tmp_path: Path) -> None:
