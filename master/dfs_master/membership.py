@@ -158,6 +158,11 @@ def observed_state(node: KnownNode, now: float, timing: Timing) -> str:
     return DRAINING if node.draining else LIVE
 
 
+def dies_soon(node: KnownNode, now: float, timing: Timing, seconds: float) -> bool:
+    """Whether a silent node will be dead within so many seconds unless it is heard."""
+    return node.state == SUSPECT and observed_state(node, now + seconds, timing) == DEAD
+
+
 def came_back(node: KnownNode, now: float, timing: Timing) -> KnownNode:
     """The node after it was suspect or dead and is there again: it settles if that happened often lately."""
     since = now - FLAP_DEADS * timing.dead_seconds

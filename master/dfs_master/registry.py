@@ -11,12 +11,12 @@ from types import MappingProxyType
 from dfs_master.membership import (
     DEAD,
     PRESENT,
-    SUSPECT,
     KnownNode,
     StateChange,
     Timing,
     busy_beat_seconds,
     came_back,
+    dies_soon,
     step,
 )
 from dfs_master.twins import Twins, Verdict
@@ -166,8 +166,8 @@ class NodeRegistry:
             forgiven = late if late > _LATE_TOLERANCE_SECONDS else 0.0
             after, changes = step(self._nodes, now, self.timing, late_seconds=forgiven)
             self._nodes = MappingProxyType(after)
-            # A silent node may be dead in a moment, and what lay there is then to be copied.
-            if any(node.state == SUSPECT and node.heard and not node.leaving for node in after.values()):
+            # What lies on a node that dies is to be copied at once.
+            if any(dies_soon(node, now, self.timing, ORDERS_LIKELY_SECONDS) for node in after.values()):
                 self._orders_likely_until = now + ORDERS_LIKELY_SECONDS
         self.settle()
         return changes

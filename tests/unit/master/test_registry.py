@@ -8,7 +8,7 @@ import pytest
 from dfs_master.membership import DEAD, LIVE, SUSPECT, KnownNode
 from dfs_master.registry import ORDERS_LIKELY_SECONDS, ORDERS_PER_REPLY_MAX, ROW_SECONDS, NodeRegistry
 from dfs_runtime.clock import ManualClock
-from dfs_wire.limits import BUSY_HEARTBEAT_SECONDS, SUSPECT_SECONDS
+from dfs_wire.limits import BUSY_HEARTBEAT_SECONDS, DEAD_SECONDS
 from dfs_wire.messages import Heartbeat, Order, OrderKind, VolumeState
 from dfs_wire.service import Session
 
@@ -201,15 +201,26 @@ def test_nodes_come_sooner_while_orders_are_likely(registry: NodeRegistry, clock
     assert registry.beat_again_seconds == 0
 
 
-@pytest.mark.parametrize(("leaving", "sooner"), [(False, True), (True, False)])
-def test_nodes_come_sooner_while_one_is_silent(
-    registry: NodeRegistry, clock: ManualClock, *, leaving: bool, sooner: bool
-) -> None:
-    """It may be dead in a moment; one that said that it leaves has half an hour."""
+def test_nodes_come_sooner_when_one_is_about_to_die(registry: NodeRegistry, clock: ManualClock) -> None:
+    """Not while it is only silent, or left with a word; not any more when it is heard."""
     session = Session("node")
     registry.registered(node(), session)
-    registry.heard(session, beat(leaving=leaving))
-    clock.advance(SUSPECT_SECONDS)
+    clock.advance(DEAD_SECONDS - ORDERS_LIKELY_SECONDS - 1)
     registry.step()
-    assert registry.nodes[1].state == SUSPECT
-    assert (registry.beat_again_seconds > 0) is sooner
+    assert (registry.nodes[1].state, registry.beat_again_seconds) == (SUSPECT, 0)
+    clock.advance(1)
+    registry.step()
+    assert registry.beat_again_seconds > 0
+    registry.heard(session, beat(leaving=True))
+    clock.advance(DEAD_SECONDS)
+    registry.step()
+    assert (registry.nodes[1].state, registry.beat_again_seconds) == (SUSPECT, 0)
+
+
+def test_a_node_in_maintenance_keeps_nobody_busy(registry: NodeRegistry, clock: ManualClock) -> None:
+    """However long it is away, it does not die before its time is over."""
+    registry.registered(node(maintenance_until=clock.monotonic() + 10 * DEAD_SECONDS), Session("node"))
+    for seconds in (DEAD_SECONDS, 8 * DEAD_SECONDS):
+        clock.advance(seconds)
+        registry.step()
+        assert (registry.nodes[1].state, registry.beat_again_seconds) == (SUSPECT, 0)
