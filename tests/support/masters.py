@@ -21,7 +21,7 @@ from dfs_runtime.lifecycle import StopSignal
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
 from dfs_wire.codec import encode_list
-from dfs_wire.limits import GIB, RECEIPT_SECONDS
+from dfs_wire.limits import DIGEST_BYTES, GIB, RECEIPT_SECONDS
 from dfs_wire.service import Session
 from dfs_wire.tickets import sign_receipt
 
@@ -50,8 +50,10 @@ class Master:
             raise answer
         return answer
 
-    def join(self, name: str, *, zone: str = "", free_bytes: int = 500 * GIB) -> tuple[Session, m.RegisterReply]:
-        """A new node takes up service."""
+    def join(
+        self, name: str, *, zone: str = "", free_bytes: int = 500 * GIB, lists: bool = True
+    ) -> tuple[Session, m.RegisterReply]:
+        """A new node takes up service; it also lists that it holds nothing, as a real one does within a second."""
         session = Session("127.0.0.1:40001", role=m.Role.JOIN)
         request = m.Register(
             registration=1,
@@ -63,7 +65,21 @@ class Master:
             used_bytes=0,
             free_bytes=free_bytes,
         )
-        return session, self.ask(session, request).header
+        reply = self.ask(session, request).header
+        if lists:
+            self.list_nothing(session, reply.node_id)
+        return session, reply
+
+    def list_nothing(self, session: Session, node_id: int) -> list[m.InventoryAsk]:
+        """The inventory of a node without a chunk; what the master asks back."""
+        request = m.Inventory(
+            node_id=node_id,
+            registration=1,
+            first=bytes(DIGEST_BYTES),
+            last=b"\xff" * DIGEST_BYTES,
+            started_at_ms=self.clock.wall_ms(),
+        )
+        return self.ask(session, request, encode_list([])).items(list[m.InventoryAsk])
 
     def upload(self, path: str, content: bytes, nodes: list[int], *, request_id: bytes = b"r" * 16) -> list[m.Outcome]:
         """Commit a file of one chunk, with receipts as these nodes would have signed them."""

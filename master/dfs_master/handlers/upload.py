@@ -72,7 +72,7 @@ class UploadHandlers:
             if row is not None:
                 if row.size != chunk.size:
                     raise UsageError("a chunk's digest is known with another size; is the file changing?")
-                held = held | {copy.node_id for copy in row.replicas if _counts(copy, nodes)}
+                held = held | {copy.node_id for copy in row.replicas if _counts(chunk.digest, copy, nodes)}
             ticket = None
             if len(held) < copies:
                 ticket = self._ticket(session, chunk, copies - len(held), held, asked.exclude_nodes)
@@ -138,9 +138,12 @@ class UploadHandlers:
         return good
 
 
-def _counts(copy: ReplicaRow, nodes: Mapping[int, KnownNode]) -> bool:
-    """Whether a known copy is verified, on a node that serves."""
-    return copy.state == "good" and copy.node_id in nodes and nodes[copy.node_id].copies_count
+def _counts(digest: bytes, copy: ReplicaRow, nodes: Mapping[int, KnownNode]) -> bool:
+    """Whether a known copy is verified, on a node that serves and answers for it; the commit asks for the same."""
+    node = nodes.get(copy.node_id)
+    if node is None or copy.state != "good":
+        return False
+    return node.copies_count and node.vouches(digest, copy.verified_at)
 
 
 def _check_plan(asked: m.PlanBody) -> None:

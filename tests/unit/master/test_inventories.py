@@ -158,7 +158,7 @@ class Inventoried:
         self.master = master
         self.sessions: dict[int, Session] = {}
         for name in ("node-1", "node-2"):
-            session, reply = master.join(name)
+            session, reply = master.join(name, lists=False)
             self.sessions[reply.node_id] = session
         self.nodes = list(self.sessions)
         master.cluster.registry.step()

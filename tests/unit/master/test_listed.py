@@ -94,7 +94,7 @@ def master(tmp_path: Path) -> Iterator[Master]:
 
 def test_a_node_is_unsure_until_it_has_looked_at_all_that_its_inventory_lacked(master: Master) -> None:
     """Then a drain may rely on its copies."""
-    session, joined = master.join("a")
+    session, joined = master.join("a", lists=False)
     _, other = master.join("b")
     master.upload("/f", b"content", [joined.node_id, other.node_id])
     cluster = master.cluster
@@ -104,10 +104,7 @@ def test_a_node_is_unsure_until_it_has_looked_at_all_that_its_inventory_lacked(m
         return unsure_nodes([cluster.registry.nodes[joined.node_id]], cluster.reader)
 
     assert unsure() == (joined.node_id,)
-    request = m.Inventory(
-        node_id=joined.node_id, registration=1, first=LEAST, last=GREATEST, started_at_ms=cluster.clock.wall_ms()
-    )
-    assert master.ask(session, request, encode_list([])).items(list[m.InventoryAsk]) == [m.InventoryAsk(digest)]
+    assert master.list_nothing(session, joined.node_id) == [m.InventoryAsk(digest)]
     assert unsure() == (joined.node_id,)
     master.clock.advance(1)
     beat = m.Heartbeat(node_id=joined.node_id, registration=1, capacity_bytes=1, used_bytes=0, free_bytes=1)

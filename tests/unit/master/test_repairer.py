@@ -38,7 +38,7 @@ class Bench:
     def join(self, *names: str) -> None:
         """New nodes."""
         for name in names:
-            session, reply = self.master.join(name)
+            session, reply = self.master.join(name, lists=False)
             self.sessions[name] = (session, reply.node_id)
 
     def id(self, name: str) -> int:

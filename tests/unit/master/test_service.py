@@ -1,6 +1,7 @@
 """The master's verbs behind its real listener and without it: who may call them, where they run, what they answer."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -408,3 +409,18 @@ def test_too_much_long_work_is_busy(master: Master) -> None:
     service = MasterService(master.cluster, full, Healing(master.cluster))
     with pytest.raises(BusyError):
         service.serve(CLIENT_SESSION, m.DiskUsage(path="/"), b"", lambda _: None)
+
+
+def test_a_copy_counts_for_nobody_before_its_node_has_listed_it(master: Master) -> None:
+    """A node that came back may have lost what is on record: until it lists that, the same content is stored anew."""
+    nodes = [master.join(name)[1].node_id for name in ("node-1", "node-2")]
+    master.upload("/first", CONTENT, nodes)
+    assert plan(master).ticket is None
+    assert master.upload("/again", CONTENT, [])[0].code == ""
+    # As a new process of it: `registered` forgets what the one before had listed.
+    master.cluster.registry.change(nodes[1], lambda node: replace(node, listed=None))
+    ticket = plan(master).ticket
+    assert ticket is not None
+    assert [hop.node_id for hop in ticket.hops] == [nodes[1]]
+    (outcome,) = master.upload("/third", CONTENT, [], request_id=b"t" * 16)
+    assert outcome.code == "chunks_missing"

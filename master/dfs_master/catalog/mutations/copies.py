@@ -70,7 +70,8 @@ class JudgedChunk(NamedTuple):
 
 
 def judge_chunk(context: Context, digest: bytes, size: int, evidence: Evidence, copies_wanted: int) -> JudgedChunk:
-    """Count the copies of a chunk: good replicas on nodes whose copies count, and receipts, each node once.
+    """Count the copies of a chunk: good replicas on nodes whose copies count and that answer for them since they took
+    up service, and receipts, each node once.
 
     Of a chunk that is being deleted only receipts of a newer generation than the deletion's count; with enough of
     them it is stored again.
@@ -90,7 +91,7 @@ def judge_chunk(context: Context, digest: bytes, size: int, evidence: Evidence, 
             row = known._replace(copies_wanted=wanted, unreferenced_since=None, state=_STORED)
         before = context.content.replicas(known.id)
     replicas = dict(before)
-    counted = {node_id for node_id, replica in before.items() if _counts(context, replica)}
+    counted = {node_id for node_id, replica in before.items() if _counts(context, digest, replica)}
     for receipt in evidence.of(digest):
         _require_size(digest, receipt.size, size)
         replica = after_receipt(replicas.get(receipt.node_id), receipt, row.id)
@@ -100,9 +101,12 @@ def judge_chunk(context: Context, digest: bytes, size: int, evidence: Evidence, 
     return JudgedChunk(row, replicas, len(counted))
 
 
-def _counts(context: Context, replica: ReplicaRow) -> bool:
+def _counts(context: Context, digest: bytes, replica: ReplicaRow) -> bool:
+    """Whether a copy on record is one to acknowledge a file with: the process that runs at its node answers for it."""
     node = context.nodes.get(replica.node_id)
-    return replica.state == _GOOD and node is not None and node.copies_count
+    if node is None or replica.state != _GOOD:
+        return False
+    return node.copies_count and node.vouches(digest, replica.verified_at)
 
 
 def after_receipt(replica: ReplicaRow | None, receipt: Receipt, chunk_id: int) -> ReplicaRow | None:
