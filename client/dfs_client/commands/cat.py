@@ -5,6 +5,7 @@ from typing import BinaryIO
 import click
 
 from dfs_client.options import REMOTE_PATH, ClientCommand
+from dfs_client.readings import Readings
 from dfs_client.session import Session
 
 #: How much of a range is read at a time, in bytes.
@@ -20,14 +21,23 @@ def cat(session: Session, paths: tuple[str, ...], offset: int, length: int | Non
     """Write files to standard output, one behind the other; with --offset and --length a range of each.
 
     Every byte is verified before it is written. A range transfers only the 64 KiB blocks that it touches.
+    A path that fails does not stop the others.
     """
+    dfs = session.dfs  # here, so that a master that does not answer is said once
     stream = session.output.binary()
-    for path in paths:
+
+    def write(path: str) -> list[None]:
         if offset == 0 and length is None:
-            session.dfs.download(session.remote(path), stream)
+            dfs.download(path, stream)
         else:
-            _copy_range(session, session.remote(path), stream, offset, length)
-    stream.flush()
+            _copy_range(session, path, stream, offset, length)
+        stream.flush()
+        return []  # all of it is shown already
+
+    readings = Readings(session.output, [session.remote(path) for path in paths])
+    for _ in readings.each(write):
+        pass
+    readings.finish()
 
 
 def _copy_range(session: Session, path: str, stream: BinaryIO, offset: int, length: int | None) -> None:

@@ -4,6 +4,7 @@ import click
 
 from dfs_client.options import REMOTE_PATH, ClientCommand
 from dfs_client.output import Column
+from dfs_client.readings import Readings
 from dfs_client.session import Session
 
 _COLUMNS = [
@@ -25,14 +26,18 @@ _COLUMNS = [
 def du(session: Session, paths: tuple[str, ...], summarize: bool) -> None:
     """Sum up files, directories and bytes of content: each PATH (/ without one), then its direct children.
 
-    Content is counted once, however many copies are kept.
+    Content is counted once, however many copies are kept. A path that fails does not stop the others.
     """
-    found = (session.dfs.disk_usage(session.remote(path)) for path in paths or (session.directory,))
-    rows = (row for usage in found for row in (usage[:1] if summarize else usage))
+    wanted = [session.remote(path) for path in paths] or [session.directory]
+    usage = session.dfs.disk_usage
+    readings = Readings(session.output, wanted)
+    rows = readings.each(lambda path: usage(path)[:1] if summarize else usage(path))
     output = session.output
     if output.json:
         for row in rows:
             output.record({"path": row.path, "size": row.size, "files": row.files, "directories": row.directories})
+        readings.finish()
         return
     cells = ([row.path, output.size(row.size), str(row.files), str(row.directories)] for row in rows)
     output.table(_COLUMNS, cells, name_last=True)
+    readings.finish()

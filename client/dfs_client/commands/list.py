@@ -1,15 +1,13 @@
 """`dfs-client list`: what a directory holds."""
 
-from collections.abc import Iterator
-
 import click
 
 from dfs_client.entries import entry_record, long_cells, short_cells
 from dfs_client.options import REMOTE_PATH, ClientCommand
 from dfs_client.output import Column
+from dfs_client.readings import Readings
 from dfs_client.remote_paths import last_name
 from dfs_client.session import Session
-from dfs_wire.messages import Entry
 
 _SHORT = [Column("SIZE", right=True), Column("MODIFIED")]
 _LONG = [Column("MODE"), *_SHORT, Column("COPIES")]
@@ -36,22 +34,20 @@ def list_(session: Session, paths: tuple[str, ...], long_format: bool, recursive
     """List directories, / without an argument; a file lists itself. Entries come by name.
 
     Off a terminal a line holds the name first, then fields separated by a tab, with exact sizes and UTC times.
-    Control characters in a name are shown as escapes.
+    Control characters in a name are shown as escapes. A path that fails does not stop the others.
     """
     wanted = [session.remote(path) for path in paths] or [session.directory]
-    entries = _entries(session, wanted, long_format=long_format, recursive=recursive)
+    walk = session.dfs.walk if recursive else session.dfs.list
+    readings = Readings(session.output, wanted)
+    entries = readings.each(lambda path: walk(path, copies=long_format))
     output = session.output
     if output.json:
         for entry in entries:
             output.record(entry_record(entry, copies=long_format))
+        readings.finish()
         return
     whole_paths = recursive or len(wanted) > 1
     cells = long_cells if long_format else short_cells
     rows = ([entry.path if whole_paths else last_name(entry.path), *cells(entry, output)] for entry in entries)
     output.table([Column("NAME"), *(_LONG if long_format else _SHORT)], rows, name_last=True)
-
-
-def _entries(session: Session, paths: list[str], *, long_format: bool, recursive: bool) -> Iterator[Entry]:
-    walk = session.dfs.walk if recursive else session.dfs.list
-    for path in paths:
-        yield from walk(path, copies=long_format)
+    readings.finish()

@@ -7,6 +7,7 @@ from dfs_client.display import mode_string, octal_mode, utc_time
 from dfs_client.entries import holders, stat_record
 from dfs_client.options import REMOTE_PATH, ClientCommand
 from dfs_client.output import Output
+from dfs_client.readings import Readings
 from dfs_client.session import Session
 from dfs_client.types import FileStat
 from dfs_wire.messages import EntryKind
@@ -28,15 +29,18 @@ def stat(session: Session, paths: tuple[str, ...]) -> None:
     """Show size, times, digest, version, policy and chunks of entries, and which nodes hold them.
 
     The digest is the BLAKE3 of the whole content: what `b3sum` prints.
+    A path that fails does not stop the others.
     """
-    for number, path in enumerate(paths):
-        found = session.dfs.stat(session.remote(path), chunks=True)
+    dfs = session.dfs
+    readings = Readings(session.output, [session.remote(path) for path in paths])
+    for number, found in enumerate(readings.each(lambda path: [dfs.stat(path, chunks=True)])):
         if session.output.json:
             session.output.record(stat_record(found))
             continue
         if number:
             session.output.line()
         _show(session.output, found)
+    readings.finish()
 
 
 def _show(output: Output, found: FileStat) -> None:

@@ -63,6 +63,39 @@ def test_list_of_what_is_not_there_is_exit_code_3(fake: FakeDfs) -> None:
     assert (ran.code, ran.out, ran.err) == (3, "", "dfs-client: /absent does not exist; check the path\n")
 
 
+@pytest.mark.parametrize("options", [[], ["-l"], ["-r"]])
+def test_list_shows_what_is_there_and_says_what_is_not(fake: FakeDfs, options: list[str]) -> None:
+    """As `ls` does: the exit code is that of the first error."""
+    ran = dfs_client(fake, "list", *options, "/absent", "/dir", "/gone", "/top")
+    assert [line.split("\t")[0] for line in ran.out.splitlines()] == ["NAME", "/dir/file", "/dir/line\\nbreak", "/top"]
+    assert ran.err.splitlines() == [
+        "dfs-client: /absent does not exist; check the path",
+        "dfs-client: /gone does not exist; check the path",
+    ]
+    assert ran.code == 3
+
+
+def test_list_of_several_that_are_not_there_prints_no_header(fake: FakeDfs) -> None:
+    """There is nothing to list."""
+    ran = dfs_client(fake, "list", "/absent", "/gone")
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (3, "", 2)
+
+
+def test_each_path_that_cannot_be_listed_is_an_object_with_json(fake: FakeDfs) -> None:
+    """Behind its sentence, on standard error."""
+    ran = dfs_client(fake, "list", "--json", "/top", "/absent", "/gone")
+    assert [record["path"] for record in ran.records] == ["/top"]
+    assert [line.startswith('{"error": {"code": "not_found"') for line in ran.err.splitlines()] == [False, True] * 2
+
+
+@pytest.mark.parametrize("command", [["stat"], ["du"], ["cat"], ["cat", "--length", "20"]])
+def test_what_only_reads_goes_on_after_a_path_that_fails(fake: FakeDfs, command: list[str]) -> None:
+    """What comes behind it is shown as without it."""
+    ran = dfs_client(fake, *command, "/top", "/absent", "/dir/file")
+    assert ran.out == dfs_client(fake, *command, "/top", "/dir/file").out
+    assert (ran.code, ran.err) == (3, "dfs-client: /absent does not exist; check the path\n")
+
+
 def test_stat_json_has_digest_version_and_chunks(fake: FakeDfs) -> None:
     """The digest is that of b3sum."""
     (record,) = dfs_client(fake, "stat", "--json", "/top").records
