@@ -104,6 +104,9 @@ def _source(text: str, recursive: bool, batch: Batch) -> Source | None:
 def _local_kind(text: str, recursive: bool) -> EntryKind:
     if not is_utf8(text):
         raise UsageError(f"{visible(text)}: {not_utf8().message}")
+    if not text:
+        # Path("") is the current directory, which nobody means with a variable that is not set.
+        raise UsageError("the name of a local file is empty; write . for the current directory")
     try:
         mode = Path(text).stat().st_mode
     except OSError as error:

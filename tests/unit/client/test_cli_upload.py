@@ -227,3 +227,13 @@ def test_ctrl_c_is_one_line_and_130() -> None:
     ran = dfs_client(fake, "upload", "file")
     assert (ran.code, ran.err) == (130, "dfs-client: interrupted\n")
     assert fake.closed
+
+
+@pytest.mark.parametrize("arguments", [["-r", ""], ["-r", "", "/dir"], ["file", "", "/dir/"]])
+@pytest.mark.usefixtures("here")
+def test_an_empty_name_is_not_the_current_directory(arguments: list[str]) -> None:
+    """It is what a variable that is not set leaves behind."""
+    fake = FakeDfs()
+    ran = dfs_client(fake, "upload", *arguments)
+    assert (ran.code, fake.contents) == (2, {})
+    assert ran.err == "dfs-client: the name of a local file is empty; write . for the current directory\n"
