@@ -75,12 +75,18 @@ def _report(error: DfsError, output: Output) -> int:
 
 def _from_click(error: click.ClickException) -> DfsError:
     """A line that could not be parsed, in the form of our own sentences."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and error.ctx is not None:
+        # Its message is the whole help, which is no sentence.
+        command = error.ctx.command_path
+        return UsageError(f"name a command of '{command}'; '{command} --help' lists them")
     message = " ".join(error.format_message().split()).rstrip(".")
     sentence = message[:1].lower() + message[1:]
     if not isinstance(error, click.UsageError):
         return DfsError(sentence)
-    hint = "" if error.ctx is None else f"; see '{error.ctx.command_path} --help'"
-    return UsageError(f"{sentence}{hint}")
+    if error.ctx is None:
+        return UsageError(sentence)
+    hint = f"ee '{error.ctx.command_path} --help'"
+    return UsageError(f"{sentence} S{hint}" if sentence.endswith("?") else f"{sentence}; s{hint}")
 
 
 def _forget_standard_output() -> None:

@@ -144,6 +144,8 @@ def test_profile_and_master_reach_the_connection_from_either_place() -> None:
     [
         (["nope"], "dfs-client: no such command 'nope'; see 'dfs-client --help'"),
         (["list", "--nope"], "dfs-client: no such option '--nope'; see 'dfs-client list --help'"),
+        (["list", "--jsn"], "dfs-client: no such option '--jsn'. Did you mean '--json'? See 'dfs-client list --help'"),
+        (["policy"], "dfs-client: name a command of 'dfs-client policy'; 'dfs-client policy --help' lists them"),
         (["rm"], "dfs-client: missing argument 'PATH...'; see 'dfs-client rm --help'"),
     ],
 )
