@@ -90,7 +90,7 @@ class ExplainHandlers:
             if len(digests) > 1:
                 raise ConflictError(f"several chunks begin with {prefix}; give more digits")
             if not digests:
-                raise NotFoundError(f"no chunk begins with {prefix}; see `dfs-client stat --chunks PATH`")
+                raise NotFoundError(f"no chunk begins with {prefix}; see `dfs-client stat PATH`")
             (chunk,) = reader.known_chunks(digests).values()
             wanted = reader.copies_of([chunk.id])
             files = reader.files_of_chunk(chunk.id, FILES_MAX + 1)
