@@ -98,7 +98,7 @@ def changed(settings: Settings, name: str, value: str) -> Settings:
     except ValueError:
         raise UsageError(f"{name} is a number, not {value!r}") from None
     if not info.low <= number <= info.high:
-        raise UsageError(f"{name} is a number from {info.low:g} to {info.high:g}, not {value}")
+        raise UsageError(f"{name} is a number from {info.low:.15g} to {info.high:.15g}, not {value}")
     return _consistent(replace(settings, **{name: number}))
 
 

@@ -42,6 +42,12 @@ def test_nonsense_is_refused(name: str, value: str) -> None:
         changed(Settings(), name, value)
 
 
+def test_the_bounds_are_said_in_digits() -> None:
+    """They are there to be copied."""
+    with pytest.raises(UsageError, match="dead_seconds is a number from 2 to 31622400, not 1"):
+        changed(Settings(), "dead_seconds", "1")
+
+
 def test_records_of_the_database_become_settings() -> None:
     """What cannot be read has its default."""
     records = {
