@@ -82,8 +82,13 @@ def look_at(session: Session) -> Seen:
         with connect_to(session) as dfs:
             return _answer(dfs, name, address)
     except UnavailableError as error:
-        trouble = f"The master at {address} does not answer; `dfs start --name {name}` starts what is dead."
-        return Seen(name=name, address=address, trouble=str(error) if spec is None else trouble)
+        if spec is None:
+            trouble = str(error)
+        elif spec.destroyed:
+            trouble = f"Cluster {name!r} was destroyed; `dfs deploy --name {name}` brings it back over its data."
+        else:
+            trouble = f"The master at {address} does not answer; `dfs start --name {name}` starts what is dead."
+        return Seen(name=name, address=address, trouble=trouble)
 
 
 def connect_to(session: Session) -> Dfs:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,20 @@ def test_a_master_that_does_not_answer(dfs: Callable[..., int], capsys: pytest.C
     assert dfs(silent, "status") == 5
     assert "unreachable" in capsys.readouterr().out
     assert dfs(silent, "node", "list") == 5
+
+
+def test_a_destroyed_cluster_is_brought_back_by_deploy(
+    dfs: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`dfs start` refuses it, so it is not named."""
+    store = Bench(tmp_path).store
+    spec = store.find("demo")
+    assert spec is not None
+    store.save(replace(spec, destroyed=True))
+    assert dfs(FakeDfs(error=ConnectFailedError("nobody there")), "status") == 5
+    assert capsys.readouterr().err == (
+        "dfs: Cluster 'demo' was destroyed; `dfs deploy --name demo` brings it back over its data.\n"
+    )
 
 
 def test_nodes_as_a_list(dfs: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
