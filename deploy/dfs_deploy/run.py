@@ -47,6 +47,9 @@ class Run:
         self._record = Record(around.store, spec)
         self._leaving = Leaving(around, engine, self._record)
         self._started_ms = around.clock.wall_ms()
+        #: Ids of nodes whose volume was discarded. The master has heard of them since we began, and holds them for
+        #: live for a while: such a node is not the one that joins in its place under the same name.
+        self._given_up: set[int | None] = set()
 
     @property
     def spec(self) -> ClusterSpec:
@@ -97,6 +100,7 @@ class Run:
             case DiscardVolume(node):
                 around.progress(f"deleting the volume of {node}")
                 engine.discard_node(spec, spec.node(node))
+                self._given_up.add(spec.node(node).id)
             case Dismantle():
                 engine.dismantle(spec)
             case RemoveProfile():
@@ -165,7 +169,8 @@ class Run:
             around.clock.sleep(_POLL_SECONDS)
 
     def _not_live(self) -> list[str]:
-        live = self._around.health.live_nodes(self.spec, self._credentials(), self._started_ms)
+        seen = self._around.health.live_nodes(self.spec, self._credentials(), self._started_ms)
+        live = {name: node_id for name, node_id in seen.items() if node_id not in self._given_up}
         self._record.keep_ids(live)
         return [node.name for node in self.spec.nodes if node.name not in live]
 

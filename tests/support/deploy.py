@@ -191,9 +191,9 @@ class FakeHealth:
         return MASTER in self.engine.running
 
     def live_nodes(self, spec: ClusterSpec, credentials: Credentials, since_ms: int) -> dict[str, int]:
-        """Every running node is live; its id is its number."""
+        """Every running node is live; its id is its number, and another one with each new volume."""
         live = [node for node in spec.nodes if node.name in self.engine.running - self.deaf]
-        return {node.name: node.number for node in live}
+        return {node.name: node.number + 100 * self.engine.discarded.count(node.name) for node in live}
 
     def known_nodes(self, spec: ClusterSpec, credentials: Credentials) -> dict[str, int]:
         """All that ever ran and were not forgotten; their ids are their numbers."""

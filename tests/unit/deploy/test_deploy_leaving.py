@@ -78,7 +78,18 @@ def test_ids_are_noted_although_another_node_cannot_start(bench: Bench) -> None:
     bench.engine.broken.add("node-3")
     with pytest.raises(UnavailableError, match="node-3"):
         bench.operator.replace_node("demo", "node-2")
-    assert bench.store.load("demo").node("node-2").id == 2
+    assert bench.store.load("demo").node("node-2").id == 102
+
+
+def test_a_replaced_node_that_still_counts_as_live_is_not_taken_for_the_new_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The master has just heard of it; its volume is gone, and `dfs fsck` would look for its id in vain."""
+    real = bench.health.live_nodes
+    stale = [{"node-1": 1, "node-2": 2, "node-3": 3, "node-4": 4}]
+    monkeypatch.setattr(bench.health, "live_nodes", lambda *asked: stale.pop() if stale else real(*asked))
+    bench.operator.replace_node("demo", "node-2")
+    assert bench.store.load("demo").node("node-2").id == 102
 
 
 def test_a_node_that_joins_a_moment_later_is_noted_too(bench: Bench) -> None:
