@@ -21,6 +21,9 @@ def condition(safe_mode: SafeMode, nodes: Iterable[KnownNode]) -> tuple[str, str
     nodes = list(nodes)
     missing = safe_mode.missing({node.id for node in nodes if node.heard})
     names = sorted(node.name for node in nodes if node.id in missing)
+    if not names:
+        # The wait ends with the next look.
+        return SAFE_MODE, "the master was started and has heard all its nodes: repair and collection begin in a moment"
     shown = ", ".join(names[:_NAMED_MAX])
     more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
     return SAFE_MODE, (

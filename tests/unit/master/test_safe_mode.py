@@ -1,7 +1,11 @@
 """Safe mode: when a master that just started may begin to heal."""
 
+from dataclasses import replace
+
 import pytest
 
+from dfs_master.condition import condition
+from dfs_master.membership import KnownNode
 from dfs_master.safe_mode import SafeMode, reason_to_leave
 
 COPIES = {1: 1_000, 2: 1_000, 3: 2}
@@ -59,3 +63,11 @@ def test_an_operator_forces_it() -> None:
 def test_a_new_cluster_waits_for_nobody() -> None:
     """There is nothing that could be missing."""
     assert not SafeMode().active
+
+
+def test_the_notice_names_who_is_waited_for() -> None:
+    """Also between the last node's word and the look that ends the wait, when nobody is left to be named."""
+    mode = SafeMode({1, 2}, {1: 5, 2: 5}, started_at=100.0)
+    first, second = (KnownNode(number, f"node-{number}", "", "", heard=True) for number in (1, 2))
+    assert "has not heard node-2 yet" in condition(mode, [first, replace(second, heard=False)])[1]
+    assert "has heard all its nodes" in condition(mode, [first, second])[1]
