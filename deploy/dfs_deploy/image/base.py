@@ -47,7 +47,7 @@ def debian_tar(
     if find("mmdebstrap") is None:
         raise UnavailableError(
             "A base image cannot be made here because mmdebstrap is missing; "
-            "install it (`apt-get install mmdebstrap`), or give an image that exists as --base."
+            "install it (`apt-get install mmdebstrap`), or name an image that exists: `dfs image build --base IMAGE`."
         )
     with tempfile.TemporaryDirectory(prefix="dfs-base-") as scratch:
         target = Path(scratch) / "base.tar"
