@@ -28,7 +28,9 @@ REMOTE_PREFIX = "dfs:"
         ("dfs-client sync --delete dfs:/backup/photos photos", ""),
     ),
     json_fields=(
-        "One object a step: action (replace, make, copy, delete), path (below TARGET), status (done, planned, failed).",
+        "One object a step: action (replace, make, copy, delete), path (below TARGET), status (done, planned, failed);",
+        "what is skipped or refused has no action: path, status (skipped, failed); skipped has reason,",
+        "failed has error: {code, message}.",
     ),
 )
 @click.argument("source", type=click.Path())
