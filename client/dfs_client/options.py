@@ -26,7 +26,7 @@ def connection_options() -> list[click.Option]:
             is_flag=True,
             expose_value=False,
             callback=_keep(_set_json),
-            help="Print JSON, one object a line; an error is an object on standard error.",
+            help="Print JSON, one object a line; an error is its sentence and an object on standard error.",
         ),
         click.Option(
             ["--profile"],
