@@ -4,6 +4,7 @@ import sys
 from typing import NoReturn
 
 from dfs_runtime.imports import collect_seldom, leave, uncollected
+from dfs_runtime.streams import open_standard_streams
 
 
 def main() -> NoReturn:
@@ -12,6 +13,7 @@ def main() -> NoReturn:
     Ctrl-C may come while modules are still being imported, or a second time while the first is dealt with; it is
     one sentence then too. That is why the imports stand in here.
     """
+    open_standard_streams()
     try:
         with uncollected():
             from dfs_client.program import run_program

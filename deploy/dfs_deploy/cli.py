@@ -6,6 +6,7 @@ from types import FrameType
 from typing import NoReturn
 
 from dfs_runtime.imports import collect_seldom, leave, uncollected
+from dfs_runtime.streams import open_standard_streams
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -18,6 +19,7 @@ def main() -> NoReturn:
     SIGTERM and SIGHUP end a command as Ctrl-C does: what a deploy has begun is taken back. Any of them may come while
     modules are still being imported, and is one sentence then too. That is why the imports stand in here.
     """
+    open_standard_streams()
     try:
         signal.signal(signal.SIGTERM, _interrupt)
         signal.signal(signal.SIGHUP, _interrupt)

@@ -156,6 +156,24 @@ def test_a_line_that_cannot_be_parsed_is_one_sentence(arguments: list[str], sent
     assert dfs_client(FakeDfs(), "--json", *arguments).error["code"] == "usage"
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_is_no_fault(closed: str) -> None:
+    """What is written there is lost."""
+    for code in ("from dfs_client.cli import main; main()", "from dfs_deploy.cli import main; main()"):
+        command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code, "--help"]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert ran.stdout.startswith("Usage: dfs") is (">&-" not in closed.split())
+
+
+def test_closed_standard_input_is_not_an_empty_file() -> None:
+    """Else `upload -` would store one."""
+    code = "import sys; from dfs_runtime.streams import open_standard_streams as o; o(); sys.stdin.buffer.read()"
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", code]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "Bad file descriptor" in ran.stderr
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_are_printed(shell: str) -> None:
     """They call the program by its name."""
