@@ -145,10 +145,9 @@ def show_status(seen: Seen, output: Output) -> None:
             ("files", f"{reply.files} with {human_bytes(reply.bytes)}, {reply.copies} copies wanted"),
             ("health", _health(reply)),
             *([] if seen.repair is None else repair_lines(seen.repair, brief=True)),
+            *([("note", reply.notice)] if reply.notice else []),
         ]
     )
-    if reply.notice:
-        output.fields([("note", reply.notice)])
     output.line()
     show_nodes(seen, output)
 
