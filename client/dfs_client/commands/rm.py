@@ -6,7 +6,7 @@ from dfs_client.batch import Batch
 from dfs_client.options import REMOTE_PATH, ClientCommand
 from dfs_client.remote_paths import ROOT
 from dfs_client.session import Session
-from dfs_wire.errors import DfsError, NotFoundError, UsageError
+from dfs_wire.errors import DfsError, NotEmptyError, NotFoundError, UsageError
 
 
 @click.command(
@@ -36,6 +36,10 @@ def rm(session: Session, paths: tuple[str, ...], recursive: bool, force: bool) -
                 batch.add_done({"path": path, "status": "absent"})
             else:
                 batch.add_failed(path, error, {"path": path})
+        except NotEmptyError as error:
+            # The master's sentence knows of no options.
+            hint = NotEmptyError(f"{path} is not empty; add -r to remove it with all it holds")
+            batch.add_failed(path, error if recursive else hint, {"path": path})
         except DfsError as error:
             batch.add_failed(path, error, {"path": path})
     batch.finish()
