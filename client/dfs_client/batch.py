@@ -75,7 +75,9 @@ class Batch:
         if self.alone and len(self._failures) == 1:
             raise self._failures[0][1]
         for what, error in self._failures:
-            self._output.note(f"{visible(what)}: {visible(error.message)}")
+            # Most sentences begin with the name already.
+            named = error.message.startswith(f"{what} ")
+            self._output.note(visible(error.message if named else f"{what}: {error.message}"))
         total = self.done + len(self._failures)
         raise SomeFailedError(f"{len(self._failures)} of {plural(total, self._noun)} failed and are listed above")
 

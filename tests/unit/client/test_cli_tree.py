@@ -17,7 +17,8 @@ def fake() -> FakeDfs:
 
 def test_rm_of_a_full_directory_needs_r(fake: FakeDfs) -> None:
     """An empty one goes without."""
-    assert dfs_client(fake, "rm", "dir").code == 4
+    ran = dfs_client(fake, "rm", "dir")
+    assert (ran.code, ran.err) == (4, "dfs-client: /dir is not empty; add -r to remove it with all it holds\n")
     assert dfs_client(fake, "rm", "-r", "dir").code == 0
     assert fake.paths() == ["/top"]
     fake.make_directory("/empty")
@@ -28,6 +29,7 @@ def test_rm_goes_on_past_a_missing_path(fake: FakeDfs) -> None:
     """Alone it is exit code 3, with -f it is none."""
     ran = dfs_client(fake, "rm", "absent", "top")
     assert (ran.code, "/top" in fake.entries) == (1, False)
+    assert ran.err.startswith("dfs-client: /absent does not exist"), "the name is said once"
     assert dfs_client(fake, "rm", "absent").code == 3
     assert dfs_client(fake, "rm", "-f", "absent", "--json").records == [{"path": "/absent", "status": "absent"}]
 
