@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfs_client.session import Session
+from dfs_wire.errors import UsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -60,7 +61,10 @@ def _set_master(session: Session, value: object) -> None:
 def _keep(store: Callable[[Session, object], None]) -> Callable[[click.Context, click.Parameter, Any], None]:
     """A callback that keeps a given value in the session; an option that was not given changes nothing."""
 
-    def callback(context: click.Context, _parameter: click.Parameter, value: object) -> None:
+    def callback(context: click.Context, parameter: click.Parameter, value: object) -> None:
+        if value == "":
+            # It is what a variable that is not set leaves behind, and must not mean the cluster deployed last.
+            raise UsageError(f"{parameter.opts[0]} is empty; give it a value, or leave it out")
         session = context.find_object(Session)
         if session is not None and value:
             store(session, value)

@@ -146,6 +146,8 @@ def test_profile_and_master_reach_the_connection_from_either_place() -> None:
         (["list", "--nope"], "dfs-client: no such option '--nope'; see 'dfs-client list --help'"),
         (["list", "--jsn"], "dfs-client: no such option '--jsn'. Did you mean '--json'? See 'dfs-client list --help'"),
         (["policy"], "dfs-client: name a command of 'dfs-client policy'; 'dfs-client policy --help' lists them"),
+        (["--profile", "", "list"], "dfs-client: --profile is empty; give it a value, or leave it out"),
+        (["list", "--master="], "dfs-client: --master is empty; give it a value, or leave it out"),
         (["rm"], "dfs-client: missing argument 'PATH...'; see 'dfs-client rm --help'"),
     ],
 )

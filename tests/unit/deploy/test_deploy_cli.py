@@ -198,6 +198,17 @@ def test_destroy_interrupted_at_the_data_is_said_again(
     assert two_clusters.store.names() == ["keep"]
 
 
+def test_an_empty_name_is_not_the_one_deployed_last(
+    dfs: Run, two_clusters: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is what a variable that is not set leaves behind."""
+    for line in (("destroy", "--name", ""), ("--name", "", "stop"), ("node", "remove", "node-2", "--name=")):
+        assert dfs(*line) == 2
+        assert "--name is empty" in capsys.readouterr().err
+    assert not two_clusters.store.load("scrap").destroyed
+    assert len(two_clusters.engine.running) == 5
+
+
 def test_a_volume_is_not_replaced_unasked_in_one_of_several_clusters(dfs: Run, two_clusters: Bench) -> None:
     """Who is not asked says which cluster it is."""
     assert dfs("node", "replace", "node-2", "--yes") == 2
