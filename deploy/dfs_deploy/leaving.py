@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from dfs_deploy.engine import Engine
-from dfs_deploy.spec import NodeSpec
 from dfs_deploy.surroundings import Record, Surroundings
 from dfs_runtime.clock import Deadline
 from dfs_wire.errors import ConflictError, DfsError, TimedOutError, UnavailableError
@@ -19,8 +18,9 @@ RETURN_SECONDS = 10.0
 class Leaving:
     """The nodes that one command lets go. What the master says counts, and the description only where it is silent.
 
-    A volume is deleted only of a node that the master forgot, or that had ended without ever having joined. Used by
-    one thread.
+    A volume is deleted only of a node that the master forgot, or that had ended without ever having joined. From then
+    on it stands on the record as gone until its volume is deleted, so that whoever comes next can finish it. Used by one
+    thread.
     """
 
     def __init__(self, around: Surroundings, engine: Engine, record: Record) -> None:
@@ -31,8 +31,6 @@ class Leaving:
         self._draining: dict[str, int] = {}
         #: Nodes that the master did not know, and that were ended for that.
         self._strangers: set[str] = set()
-        #: Nodes that are off the record, and whose volumes are still there.
-        self._gone: dict[str, NodeSpec] = {}
 
     def drain(self, names: Iterable[str]) -> None:
         """Wait until nothing needs the nodes any more, as long as that goes on.
@@ -65,7 +63,7 @@ class Leaving:
             around.clock.sleep(_DRAIN_POLL_SECONDS)
 
     def forget(self, names: Iterable[str]) -> None:
-        """Have the master forget drained nodes, and take each off the record at once: for it there is no way back.
+        """Have the master forget drained nodes, and have each gone on the record at once: for it there is no way back.
 
         Raises:
             ConflictError: a chunk needs its copy there, or the node joined meanwhile.
@@ -78,25 +76,26 @@ class Leaving:
             self._take_off(name)
 
     def delete(self, names: Iterable[str]) -> None:
-        """End nodes that are off the record, and delete their volumes.
+        """End nodes that are gone, and delete their volumes; this command or one before it let them go.
 
         Raises:
-            ConflictError: one of them is on record.
+            ConflictError: one of them is not gone.
         """
         names = tuple(names)
-        kept = [name for name in names if name not in self._gone]
+        spec = self._record.spec
+        gone = {node.name: node for node in spec.gone if node.name not in spec.roles}
+        kept = [name for name in names if name not in gone]
         if kept:
             raise ConflictError(f"The master did not forget {kept[0]}, so its volume is kept.")
         if not names:
             return
         self._around.progress(f"stopping {', '.join(names)}")
-        spec = self._record.spec
         # An engine finds the roles of what it is told.
-        self._engine.stop(replace(spec, nodes=(*spec.nodes, *(self._gone[name] for name in names))), names)
+        self._engine.stop(replace(spec, nodes=(*spec.nodes, *(gone[name] for name in names))), names)
         for name in names:
             self._around.progress(f"deleting the volume of {name}")
-            self._engine.discard_node(spec, self._gone[name])
-            del self._gone[name]
+            self._engine.discard_node(spec, gone.pop(name))
+            self._record.keep(replace(spec, gone=tuple(gone.values())))
 
     def take_back(self) -> None:
         """Let those serve on that the master still knows. With those that it forgot, go on to the end.
@@ -113,7 +112,7 @@ class Leaving:
             except (DfsError, OSError) as error:
                 troubles.append(f"{name} does not start: {error}")
         try:
-            self.delete(tuple(self._gone))
+            self.delete(node.name for node in self._record.spec.gone)
         except (DfsError, OSError) as error:
             troubles.append(str(error))
         if troubles:
@@ -140,8 +139,8 @@ class Leaving:
     def _take_off(self, name: str) -> None:
         spec = self._record.spec
         node = spec.node(name)
-        self._record.keep(replace(spec, nodes=tuple(each for each in spec.nodes if each is not node)))
-        self._gone[name] = node
+        staying = tuple(each for each in spec.nodes if each is not node)
+        self._record.keep(replace(spec, nodes=staying, gone=(*spec.gone, node)))
         self._draining.pop(name, None)
         self._strangers.discard(name)
 

@@ -215,7 +215,8 @@ def _changed_cluster(request: DeployRequest, existing: ClusterSpec, take_ports: 
         return without_nodes(existing, [node.name for node in existing.nodes[want:]])
     nodes = existing.nodes
     if want > have:
-        highest = max(node.number for node in existing.nodes)
+        # The name of a node that is gone is free when its volume is.
+        highest = max(node.number for node in (*existing.nodes, *existing.gone))
         ports = take_ports(want - have, None)
         nodes += tuple(NodeSpec(highest + step, port) for step, port in enumerate(ports, start=1))
     return replace(existing, nodes=nodes, destroyed=False)
@@ -274,6 +275,7 @@ def plan_deploy(wanted: ClusterSpec, existing: ClusterSpec | None, found: Found)
     steps: list[Step] = []
     if wanted != existing:
         steps.append(SaveSpec(wanted))
+    steps += _delete_what_is_left(wanted)
     if not found.master_initialised:
         _check_nothing_stored(wanted, found)
         steps.append(InitialiseMaster())
@@ -292,8 +294,11 @@ def plan_shrink(wanted: ClusterSpec, existing: ClusterSpec, found: Found) -> Ste
     steps: list[Step] = []
     if existing.destroyed:
         steps.append(SaveSpec(replace(existing, destroyed=False)))
+    steps += _delete_what_is_left(existing)
     steps += _start_roles(wanted, found)
-    steps += [DrainNodes(names), ForgetNodes(names), DeleteNodes(names), SelfTest()]
+    if names:
+        steps += [DrainNodes(names), ForgetNodes(names), DeleteNodes(names)]
+    steps.append(SelfTest())
     if not found.profile_current:
         steps.append(WriteProfile())
     return tuple(steps)
@@ -353,13 +358,18 @@ def plan_destroy(spec: ClusterSpec, found: Found, *, delete_data: bool) -> Steps
 
     The profile goes behind the data: who was interrupted in between and says the same again means the same cluster.
     """
-    steps: list[Step] = [*plan_stop(spec, found), Dismantle()]
+    steps: list[Step] = [*_delete_what_is_left(spec), *plan_stop(spec, found), Dismantle()]
     if delete_data:
         return (*steps, DeleteData(), RemoveProfile())
     steps.append(RemoveProfile())
     if not spec.destroyed:
-        steps.append(SaveSpec(replace(spec, destroyed=True)))
+        steps.append(SaveSpec(replace(spec, destroyed=True, gone=())))
     return tuple(steps)
+
+
+def _delete_what_is_left(spec: ClusterSpec) -> list[Step]:
+    """A command that let nodes go was killed before their volumes went; their processes may run yet."""
+    return [DeleteNodes(tuple(node.name for node in spec.gone))] if spec.gone else []
 
 
 def _start_what_is_dead(spec: ClusterSpec, found: Found) -> list[Step]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 from dfs_deploy.engine import Engine
 from dfs_deploy.leaving import Leaving
@@ -126,7 +127,8 @@ class Run:
         engine.stop(spec, [node.name for node in grown])
         for node in grown:
             engine.discard_unjoined(spec, node)
-        self._record.keep(existing.with_ids({node.name: node.id for node in spec.nodes if node.id is not None}))
+        known = existing.with_ids({node.name: node.id for node in spec.nodes if node.id is not None})
+        self._record.keep(replace(known, gone=spec.gone))
 
     def keep_the_rest(self) -> None:
         """Take back what is left to be taken back of letting nodes go: those still on record serve on."""

@@ -60,7 +60,8 @@ class ClusterSpec:
     `listen` is the address that all roles listen on. `public_host` is the name under which other machines reach
     them when `listen` is a wildcard. `line_protocol`: whether the master answers it. `destroyed`: the processes and
     the profile are gone, the data is kept. `context`: the Docker context that names its engine, on whatever machine;
-    empty for the one that this machine's environment names.
+    empty for the one that this machine's environment names. `gone`: nodes that the master forgot, and whose volumes are
+    still to be deleted.
     """
 
     name: str
@@ -73,6 +74,7 @@ class ClusterSpec:
     line_protocol: bool = True
     destroyed: bool = False
     context: str = ""
+    gone: tuple[NodeSpec, ...] = ()
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -81,8 +83,8 @@ class ClusterSpec:
 
     @property
     def ports(self) -> frozenset[int]:
-        """Every port that belongs to the cluster for life."""
-        return frozenset({self.master_port, *(node.port for node in self.nodes)})
+        """Every port that belongs to the cluster for life; a node that is gone may still run on its own."""
+        return frozenset({self.master_port, *(node.port for node in (*self.nodes, *self.gone))})
 
     @property
     def engine_key(self) -> str:
@@ -142,9 +144,12 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def spec_to_toml(spec: ClusterSpec) -> str:
-    """The text of `cluster.toml`. What is None is left out."""
+    """The text of `cluster.toml`. What is None is left out, and so is that nothing is gone."""
     cluster = msgspec.to_builtins(spec)
-    cluster["nodes"] = [{key: value for key, value in node.items() if value is not None} for node in cluster["nodes"]]
+    for nodes in ("nodes", "gone"):
+        cluster[nodes] = [{key: value for key, value in node.items() if value is not None} for node in cluster[nodes]]
+    if not spec.gone:
+        del cluster["gone"]
     return tomli_w.dumps({"format": FORMAT, "cluster": cluster}, multiline_strings=False)
 
 

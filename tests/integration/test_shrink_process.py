@@ -44,5 +44,14 @@ def test_nodes_whose_ids_a_killed_deploy_did_not_note(cluster: ProcessCluster, t
     child.send_signal(signal.SIGINT)
     child.communicate()
     assert len(cluster.spec.nodes) == 2
+    # Killed there, it is finished by the next command.
+    cluster.dfs("scale", "--nodes", "3")
+    child = cluster.dfs_until("stopping node-", "scale", "--nodes", "2")
+    child.kill()
+    child.communicate()
+    (left,) = cluster.spec.gone
+    cluster.dfs("deploy")
+    assert cluster.spec.gone == ()
+    assert not cluster.paths.node_root(left.name).exists()
     cluster.stop()
     cluster.start()

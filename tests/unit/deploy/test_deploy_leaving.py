@@ -163,6 +163,9 @@ def test_the_volume_of_a_node_on_record_is_never_deleted(bench: Bench) -> None:
         leaving.delete(["node-4"])
     with pytest.raises(ConflictError, match="node-4 joined"):
         leaving.forget(["node-4"])
+    record.keep(replace(record.spec, gone=record.spec.nodes[3:]))
+    with pytest.raises(ConflictError, match="node-4"):
+        leaving.delete(["node-4"])
     assert bench.engine.discarded == []
     assert bench.store.credentials("demo") == CREDENTIALS
 
@@ -182,6 +185,45 @@ def test_a_shrink_that_is_interrupted_behind_the_master_is_finished(
     assert bench.engine.discarded == ["node-4"]
     assert bench.engine.running == {"master", "node-1", "node-2", "node-3"}
     assert not [line for line in bench.said if "not everything" in line]
+
+
+@pytest.mark.parametrize(("where", "after"), [("stop", False), ("discard_node", False), ("discard_node", True)])
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda bench: bench.operator.scale("demo", 3),
+        lambda bench: bench.operator.deploy(DeployRequest(name="demo")),
+        lambda bench: bench.operator.remove_node("demo", "node-4"),
+        lambda bench: bench.operator.destroy("demo", delete_data=False),
+    ],
+)
+def test_a_shrink_that_was_killed_behind_the_master_is_finished_by_the_next_command(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, where: str, again: Callable[[Bench], object], *, after: bool
+) -> None:
+    """The record says which volume nobody needs any more; its process may run yet, and is ended before."""
+    interrupt(monkeypatch, bench.engine, where, after=after)
+    with monkeypatch.context() as killed:
+        # What is killed takes nothing back.
+        killed.setattr(Leaving, "take_back", lambda _leaving: None)
+        with pytest.raises(KeyboardInterrupt):
+            bench.operator.scale("demo", 3)
+    assert [node.name for node in bench.store.load("demo").gone] == ["node-4"]
+    bench.engine.calls.clear()
+    again(bench)
+    assert bench.engine.calls[0] == "stop node-4"
+    assert set(bench.engine.discarded) == {"node-4"}
+    assert bench.store.load("demo").gone == ()
+
+
+def test_a_growth_that_fails_does_not_bring_back_what_is_gone(bench: Bench) -> None:
+    """The volume was deleted on the way, and the record says so."""
+    spec = bench.store.load("demo")
+    bench.store.save(replace(spec, nodes=spec.nodes[:3], gone=spec.nodes[3:]))
+    bench.engine.broken.add("node-5")
+    with pytest.raises(RolledBackError, match="node-5"):
+        bench.operator.deploy(FOUR)
+    assert bench.engine.discarded == ["node-4"]
+    assert bench.store.load("demo") == make_spec(joined=True)
 
 
 def test_of_two_nodes_the_one_that_was_not_forgotten_serves_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

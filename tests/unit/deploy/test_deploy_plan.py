@@ -368,6 +368,19 @@ def test_shrinking_drains_before_anything_is_deleted() -> None:
     )
 
 
+def test_what_a_killed_shrink_has_left_goes_first() -> None:
+    """By any command that changes nodes, and by `destroy`; until then nobody gets the name of a node that is gone."""
+    spec = make_spec(joined=True, gone=(NodeSpec(4, 5004, 4),))
+    found = Found(master_initialised=True, running=frozenset(spec.roles), profile_current=True)
+    left = DeleteNodes(("node-4",))
+    assert plan_deploy(spec, spec, found) == (left,)
+    assert plan_destroy(spec, found, delete_data=True)[0] == left
+    assert plan_shrink(without_nodes(spec, ["node-3"]), spec, found)[:2] == (left, DrainNodes(("node-3",)))
+    # `dfs node remove node-4`, said again.
+    assert plan_shrink(without_nodes(spec, ["node-4"]), spec, found) == (left, SelfTest())
+    assert settle(request(nodes=4), spec, ports_from(6000)).roles[-1] == "node-5"
+
+
 def test_shrinking_a_destroyed_cluster_brings_it_back_first() -> None:
     """Its roles run from then on, whatever becomes of the rest."""
     existing = make_spec(nodes=3, joined=True, destroyed=True)

@@ -3,11 +3,19 @@
 import pytest
 from tests.support.deploy import make_spec
 
-from dfs_deploy.spec import check_name, join_address, spec_from_toml, spec_to_toml
+from dfs_deploy.spec import NodeSpec, check_name, join_address, spec_from_toml, spec_to_toml
 from dfs_wire.errors import SchemaError, UsageError
 
 
-@pytest.mark.parametrize("spec", [make_spec(), make_spec(joined=True), make_spec(destroyed=True, public_host="box")])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        make_spec(),
+        make_spec(joined=True),
+        make_spec(destroyed=True, public_host="box"),
+        make_spec(gone=(NodeSpec(4, 5004, 4), NodeSpec(5, 5005))),
+    ],
+)
 def test_a_cluster_reads_back_from_its_file_as_it_was_written(spec) -> None:  # noqa: ANN001
     """Nothing is lost on the way through TOML, ids that are not known yet included."""
     assert spec_from_toml(spec_to_toml(spec), "cluster.toml") == spec
@@ -45,6 +53,8 @@ def test_roles_and_ports_of_a_cluster() -> None:
     assert spec.roles == ("master", "node-1", "node-2")
     assert spec.ports == {5000, 5001, 5002}
     assert spec.node("node-2").port == 5002
+    # Its process may run yet.
+    assert make_spec(nodes=1, gone=(NodeSpec(4, 5004),)).ports == {5000, 5001, 5004}
     with pytest.raises(KeyError):
         spec.node("node-3")
 
