@@ -9,6 +9,7 @@ from dfs_deploy.profiles import own_address_set
 from dfs_deploy.spec import ClusterSpec
 from dfs_deploy.state import Credentials
 from dfs_wire.errors import CorruptError, NotAllowedError, ProtocolError, ReadOnlyError, UnavailableError
+from dfs_wire.messages import NodeInfo
 
 SELF_TEST_BYTES = 256 * 1024
 
@@ -33,12 +34,12 @@ class ClientHealth:
 
     def live_nodes(self, spec: ClusterSpec, credentials: Credentials, since_ms: int) -> dict[str, int]:
         """A node that the master only remembers as live was not heard of since its process was started."""
-        try:
-            with closing(connect_as_operator(spec, credentials)) as dfs:
-                nodes = dfs.status().nodes
-        except _NOT_OURS:
-            return {}
+        nodes = _nodes(spec, credentials)
         return {node.name: node.id for node in nodes if node.state == "live" and node.last_seen_at_ms >= since_ms}
+
+    def node_states(self, spec: ClusterSpec, credentials: Credentials) -> dict[str, str]:
+        """As the status lists them."""
+        return {node.name: node.state for node in _nodes(spec, credentials)}
 
     def self_test(self, spec: ClusterSpec, credentials: Credentials) -> None:
         """The file has random bytes, so that no chunk of it is stored already."""
@@ -88,6 +89,15 @@ class ClientHealth:
         """The operator's word to the master, which judges it."""
         with closing(connect_as_operator(spec, credentials)) as dfs:
             dfs.admin.set_setting(name, value)
+
+
+def _nodes(spec: ClusterSpec, credentials: Credentials) -> list[NodeInfo]:
+    """The nodes as the status lists them; none while the master does not answer."""
+    try:
+        with closing(connect_as_operator(spec, credentials)) as dfs:
+            return dfs.status().nodes
+    except _NOT_OURS:
+        return []
 
 
 def connect_as_operator(spec: ClusterSpec, credentials: Credentials) -> Dfs:

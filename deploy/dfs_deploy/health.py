@@ -17,6 +17,10 @@ class Health(Protocol):
         """Ids by name of the nodes that are live and were heard of since `since_ms` (milliseconds since 1970)."""
         ...
 
+    def node_states(self, spec: ClusterSpec, credentials: Credentials) -> dict[str, str]:
+        """How the master sees its nodes, by name; nothing while it does not answer."""
+        ...
+
     def self_test(self, spec: ClusterSpec, credentials: Credentials) -> None:
         """Upload a file, read it back, compare, remove it.
 

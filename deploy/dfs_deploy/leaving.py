@@ -19,8 +19,8 @@ class Leaving:
     """The nodes that one command lets go. What the master says counts, and the description only where it is silent.
 
     A volume is deleted only of a node that the master forgot, or that had ended without ever having joined. From then
-    on it stands on the record as gone until its volume is deleted, so that whoever comes next can finish it. Used by one
-    thread.
+    on it stands on the record as gone until its volume is deleted, so that whoever comes next can finish it.
+    Used by one thread.
     """
 
     def __init__(self, around: Surroundings, engine: Engine, record: Record) -> None:

@@ -8,7 +8,7 @@ from dfs_deploy.run import MASTER_SECONDS, NODES_SECONDS
 from dfs_deploy.spec import MASTER, ClusterSpec
 from dfs_deploy.state import Credentials
 from dfs_deploy.surroundings import Surroundings
-from dfs_deploy.upgrade_plan import roles_to_bring_back
+from dfs_deploy.upgrade_plan import check_in_service, roles_to_bring_back
 from dfs_runtime.clock import Deadline
 from dfs_wire.errors import DfsError, TimedOutError, UnavailableError
 
@@ -34,8 +34,10 @@ class RollingUpgrade:
         """Replace the roles in order and test the cluster; whatever ends it early (Ctrl-C too) takes all of it back.
 
         Raises:
+            ConflictError: a node is out of service; nothing was touched.
             DfsError: a role did not come back healthy; the cluster runs as before, or the error says what does not.
         """
+        self._check_in_service()
         self._engine.let_go(self._spec)
         try:
             for role in roles:
@@ -165,8 +167,10 @@ class RollingUpgrade:
 
         Raises:
             UnavailableError: a role ended.
+            ConflictError: a node was taken out of service meanwhile.
             TimedOutError: a node is not heard of, or copies are not made any more.
         """
+        self._check_in_service()
         since, deadline = self._around.clock.wall_ms(), Deadline(self._around.clock, NODES_SECONDS)
         while silent := self._silent(since):
             if deadline.passed():
@@ -179,6 +183,9 @@ class RollingUpgrade:
         self._check_running(*self._spec.roles)
         live = self._around.health.live_nodes(self._spec, self._credentials, since_ms)
         return [node.name for node in self._spec.nodes if node.name not in live]
+
+    def _check_in_service(self) -> None:
+        check_in_service(self._spec, self._around.health.node_states(self._spec, self._credentials))
 
     def _check_running(self, *roles: str) -> None:
         running = self._engine.look(self._spec).running

@@ -185,6 +185,7 @@ class FakeHealth:
     settings: dict[str, str] = field(default_factory=dict)
     lacking: list[int] = field(default_factory=lambda: [0])
     asked: int = 0
+    states: dict[str, str] = field(default_factory=dict)
 
     def master_answers(self, spec: ClusterSpec, credentials: Credentials) -> bool:
         """It does when it runs."""
@@ -194,6 +195,10 @@ class FakeHealth:
         """Every running node is live; its id is its number, and another one with each new volume."""
         live = [node for node in spec.nodes if node.name in self.engine.running - self.deaf]
         return {node.name: node.number + 100 * self.engine.discarded.count(node.name) for node in live}
+
+    def node_states(self, spec: ClusterSpec, credentials: Credentials) -> dict[str, str]:
+        """All live, but for what `states` says."""
+        return {node.name: self.states.get(node.name, "live") for node in spec.nodes}
 
     def known_nodes(self, spec: ClusterSpec, credentials: Credentials) -> dict[str, int]:
         """All that ever ran and were not forgotten; their ids are their numbers."""

@@ -10,7 +10,7 @@ from dfs_deploy.plan import DeployRequest, Found
 from dfs_deploy.spec import ClusterSpec, NodeSpec
 from dfs_deploy.state import Credentials
 from dfs_deploy.upgrade_plan import roles_to_bring_back, roles_to_upgrade
-from dfs_wire.errors import CorruptError, NotFoundError, TimedOutError, UnavailableError
+from dfs_wire.errors import ConflictError, CorruptError, NotFoundError, TimedOutError, UnavailableError
 
 ROLES = ("master", "node-1", "node-2", "node-3")
 
@@ -230,6 +230,36 @@ def test_what_cannot_be_upgraded() -> None:
     found = Found(master_initialised=True, running=frozenset({"master", "node-1", "node-3"}))
     with pytest.raises(UnavailableError, match=r"node-2 .*dfs start"):
         roles_to_upgrade(spec, found, ROLES, everything=False)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("draining", "node-2 is being drained; say `dfs node cancel node-2`"),
+        ("maintenance", "node-2 is in maintenance; say `dfs node maintenance node-2 --off`"),
+        ("failed", "node-2 had an error of its disk"),
+    ],
+)
+def test_a_node_out_of_service_is_said_before_anything_is_touched(bench: Bench, state: str, words: str) -> None:
+    """Nobody waits for what no waiting changes; where nothing is behind, nothing is refused."""
+    bench.health.states = {"node-2": state, "node-3": "suspect"}
+    bench.engine.aside = {"node-1"}
+    before = bench.clock.monotonic()
+    with pytest.raises(ConflictError, match=words):
+        bench.operator.upgrade("demo", everything=False)
+    assert bench.engine.calls == []
+    assert bench.engine.aside == {"node-1"}
+    assert bench.clock.monotonic() == before
+    bench.engine.behind = set()
+    assert bench.operator.upgrade("demo", everything=False) == ()
+
+
+def test_a_node_that_is_drained_on_the_way_takes_all_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, and the error says why."""
+    at(monkeypatch, bench, "start node-1", lambda: bench.health.states.update({"node-3": "draining"}))
+    with pytest.raises(ConflictError, match="node-3 is being drained"):
+        bench.operator.upgrade("demo", everything=False)
+    assert bench.engine.calls[-2:] == ["bring back node-1", "bring back master"]
 
 
 def test_the_way_back_ends_with_the_master() -> None:
