@@ -4,12 +4,14 @@ import io
 import secrets
 from contextlib import closing
 
+import msgspec
+
 from dfs_client.api import Dfs, connect
 from dfs_deploy.profiles import own_address_set
 from dfs_deploy.spec import ClusterSpec
 from dfs_deploy.state import Credentials
 from dfs_wire.errors import CorruptError, NotAllowedError, ProtocolError, ReadOnlyError, UnavailableError
-from dfs_wire.messages import NodeInfo
+from dfs_wire.messages import DrainProgressReply, NodeInfo
 
 SELF_TEST_BYTES = 256 * 1024
 
@@ -74,11 +76,12 @@ class ClientHealth:
         with closing(connect_as_operator(spec, credentials)) as dfs:
             dfs.admin.drain_node(node_id, cancel=cancel)
 
-    def chunks_left(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> int:
+    def drain_progress(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> DrainProgressReply:
         """A node that is not seen as draining yet may still be given chunks: then something is left, whatever it is."""
         with closing(connect_as_operator(spec, credentials)) as dfs:
             progress = dfs.admin.drain_progress(node_id)
-        return progress.chunks_left if progress.draining else max(1, progress.chunks_left)
+        least = 0 if progress.draining else 1
+        return msgspec.structs.replace(progress, chunks_left=max(least, progress.chunks_left))
 
     def forget_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> None:
         """The operator's word to the master, which looks for itself."""

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from dfs_deploy.spec import ClusterSpec
 from dfs_deploy.state import Credentials
+from dfs_wire.messages import DrainProgressReply
 
 
 class Health(Protocol):
@@ -49,8 +50,8 @@ class Health(Protocol):
         """Begin to move a node's copies elsewhere, or stop that."""
         ...
 
-    def chunks_left(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> int:
-        """How many chunks still need a node that is being drained."""
+    def drain_progress(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> DrainProgressReply:
+        """What still needs a node that is being drained."""
         ...
 
     def forget_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> None:

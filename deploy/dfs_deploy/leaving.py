@@ -1,12 +1,14 @@
 """Let nodes go: drain them, have the master forget them, delete their volumes; and the way back while there is one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from dfs_deploy.engine import Engine
+from dfs_deploy.reports import damaged_sentence
 from dfs_deploy.surroundings import Record, Surroundings
 from dfs_runtime.clock import Deadline
 from dfs_wire.errors import ConflictError, DfsError, TimedOutError, UnavailableError
+from dfs_wire.messages import DrainProgressReply
 
 #: A drain that moved nothing for so long is given up.
 DRAIN_SECONDS = 180.0
@@ -50,17 +52,7 @@ class Leaving:
         for name, node_id in leaving.items():
             self._draining[name] = node_id
             around.health.drain_node(record.spec, credentials, node_id, cancel=False)
-        before, patience = -1, Deadline(around.clock, DRAIN_SECONDS)
-        while (left := sum(around.health.chunks_left(record.spec, credentials, each) for each in leaving.values())) > 0:
-            if left != before:
-                around.progress(f"draining {', '.join(leaving)}: {left} chunks left")
-                before, patience = left, Deadline(around.clock, DRAIN_SECONDS)
-            if patience.passed():
-                raise TimedOutError(
-                    f"Draining {', '.join(leaving)} makes no progress with {left} chunks left; "
-                    "are the other nodes live, and have they space? See `dfs status`."
-                )
-            around.clock.sleep(_DRAIN_POLL_SECONDS)
+        self._await_drained(leaving)
 
     def forget(self, names: Iterable[str]) -> None:
         """Have the master forget drained nodes, and have each gone on the record at once: for it there is no way back.
@@ -119,6 +111,27 @@ class Leaving:
             raise UnavailableError("; ".join(troubles))
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _await_drained(self, leaving: Mapping[str, int]) -> None:
+        around, names = self._around, ", ".join(leaving)
+        before, patience = (-1, ""), Deadline(around.clock, DRAIN_SECONDS)
+        while progress := self._undrained(leaving):
+            left = sum(each.chunks_left for each in progress.values())
+            # Damage may only seem so while nodes that just came back list their chunks: it is said, and waited for.
+            damage = " ".join(filter(None, (damaged_sentence(name, each) for name, each in progress.items())))
+            if (left, damage) != before:
+                around.progress(f"draining {names}: {left} chunks left. {damage}".rstrip(". "))
+                before, patience = (left, damage), Deadline(around.clock, DRAIN_SECONDS)
+            if patience.passed():
+                why = damage or "are the other nodes live, and have they space? See `dfs status`."
+                raise TimedOutError(f"Draining {names} makes no progress with {left} chunks left; {why}")
+            around.clock.sleep(_DRAIN_POLL_SECONDS)
+
+    def _undrained(self, leaving: Mapping[str, int]) -> dict[str, DrainProgressReply]:
+        """What still needs the nodes, by name; those that nothing needs are left out."""
+        spec, credentials, health = self._record.spec, self._record.credentials(), self._around.health
+        found = {name: health.drain_progress(spec, credentials, node_id) for name, node_id in leaving.items()}
+        return {name: progress for name, progress in found.items() if progress.chunks_left}
 
     def _cancel_drains(self, troubles: list[str]) -> None:
         try:

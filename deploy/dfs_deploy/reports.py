@@ -112,6 +112,7 @@ def in_time_order(lines: list[LogLine]) -> list[LogLine]:
     return [line for _, line in sorted(keyed, key=lambda pair: pair[0])]
 
 
+#: No waiting helps there.
 _DAMAGED_ADVICE = "start the nodes that have another copy, or remove the files and wait until they are collected"
 
 
@@ -124,6 +125,17 @@ def safety_object(left: DrainProgressReply) -> dict[str, object]:
         "chunks_damaged": left.damaged,
         "files": left.files,
     }
+
+
+def damaged_sentence(name: str, left: DrainProgressReply) -> str:
+    """Why a drain does not end, when that is damage; empty where it is not."""
+    if not left.damaged:
+        return ""
+    files = f" Among the files with something only there: {', '.join(left.files)}." if left.files else ""
+    return (
+        f"{name} holds all that is left of {left.damaged} chunks, and that is damaged; {_DAMAGED_ADVICE} "
+        f"(`dfs explain PATH` says who had them).{files}"
+    )
 
 
 def safety_lines(name: str, left: DrainProgressReply) -> list[str]:

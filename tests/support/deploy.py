@@ -16,6 +16,7 @@ from dfs_deploy.state import Credentials, StateStore
 from dfs_deploy.surroundings import Profiles, Surroundings
 from dfs_runtime.clock import ManualClock
 from dfs_wire.errors import CorruptError, NotFoundError, UnavailableError
+from dfs_wire.messages import DrainProgressReply
 
 CREDENTIALS = Credentials(cluster_id="c1", client_key="aa", admin_key="bb", join_token="cc")
 
@@ -178,6 +179,7 @@ class FakeHealth:
     tests: int = 0
     left: int = 3
     stuck: bool = False
+    damaged: int = 0
     drains: list[tuple[int, bool]] = field(default_factory=list)
     forgotten: set[int] = field(default_factory=set)
     #: Ids of nodes whose draining cannot be stopped.
@@ -217,10 +219,14 @@ class FakeHealth:
             raise UnavailableError(f"node {node_id} goes on")
         self.drains.append((node_id, cancel))
 
-    def chunks_left(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> int:
-        """One less with every look; with `stuck`, always one."""
+    def drain_progress(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> DrainProgressReply:
+        """One less with every look; with `stuck`, always one, and of `damaged` ones it is all that is left."""
         self.left -= 0 if self.stuck else 1
-        return max(self.left, 1 if self.stuck else 0)
+        left = max(self.left, 1 if self.stuck else 0)
+        files = ["/a"] if self.damaged else []
+        return DrainProgressReply(
+            state="draining", chunks_left=left, bytes_left=left, draining=True, files=files, damaged=self.damaged
+        )
 
     def forget_node(self, spec: ClusterSpec, credentials: Credentials, node_id: int) -> None:
         """Forget."""

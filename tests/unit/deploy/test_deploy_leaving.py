@@ -11,7 +11,7 @@ from dfs_deploy.leaving import Leaving
 from dfs_deploy.plan import DeployRequest
 from dfs_deploy.spec import ClusterSpec
 from dfs_deploy.surroundings import Record
-from dfs_wire.errors import ConflictError, RolledBackError, UnavailableError
+from dfs_wire.errors import ConflictError, RolledBackError, TimedOutError, UnavailableError
 
 FOUR = DeployRequest(name="demo", nodes=4)
 
@@ -242,6 +242,17 @@ def test_a_shrink_whose_last_test_is_interrupted_stays_done(bench: Bench, monkey
     with pytest.raises(KeyboardInterrupt):
         bench.operator.scale("demo", 3)
     assert bench.store.load("demo") == make_spec(joined=True)
+
+
+def test_a_drain_that_damage_holds_up_says_so(bench: Bench) -> None:
+    """At once, since no waiting helps; and at the end which node, which files, and what does help."""
+    bench.health.stuck, bench.health.damaged = True, 1
+    with pytest.raises(TimedOutError, match="makes no progress with 3 chunks left; node-2 holds") as caught:
+        bench.operator.remove_node("demo", "node-2")
+    for words in ("all that is left of 1 chunks, and that is damaged", "start the nodes", "remove the files", "/a"):
+        assert words in caught.value.message
+    assert any("chunks left. node-2 holds all that is left" in line for line in bench.said)
+    assert bench.health.drains == [(2, False), (2, True)]
 
 
 def test_one_drain_that_cannot_be_cancelled_does_not_keep_the_others(bench: Bench) -> None:

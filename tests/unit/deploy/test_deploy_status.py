@@ -15,7 +15,7 @@ from dfs_client.types import ClusterStatus
 from dfs_deploy.client_health import ClientHealth
 from dfs_deploy.plan import DeployRequest
 from dfs_deploy.program import cli
-from dfs_deploy.reports import safety_lines, safety_object
+from dfs_deploy.reports import damaged_sentence, safety_lines, safety_object
 from dfs_deploy.session import PROGRAM, Session
 from dfs_wire.errors import BadCredentialError, ConnectFailedError, CorruptError, DfsError, NotAllowedError
 from dfs_wire.messages import DrainProgressReply, NodeInfo, RepairStatusReply, StatusReply
@@ -334,3 +334,5 @@ def test_a_damaged_last_copy_is_told_apart() -> None:
     )
     assert "remove the files" in line
     assert safety_object(left)["chunks_damaged"] == 1
+    assert "damaged; start the nodes" in damaged_sentence("node-1", left)
+    assert damaged_sentence("node-1", DrainProgressReply(state="draining", chunks_left=2, bytes_left=9)) == ""
