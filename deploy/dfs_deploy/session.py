@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dfs_client.display import visible
 from dfs_client.output import Output
 from dfs_deploy.naming import NAME_DEFAULT, check_named, check_not_gone, meant_cluster, needed_cluster
 from dfs_wire.errors import UsageError
@@ -88,9 +89,11 @@ class Session:
             yield
             return
         from rich.console import Console
+        from rich.text import Text
 
         with Console(file=self.output.err).status("looking") as status:
-            self._show = status.update
+            # A name in brackets is no markup.
+            self._show = lambda text: status.update(Text(text))
             try:
                 yield
             finally:
@@ -98,7 +101,7 @@ class Session:
 
     def progress_line(self, text: str) -> None:
         """What is being done now; see `progress`."""
-        self._show(text)
+        self._show(visible(text))
 
     def confirm_deletion(self, question: str, *, yes: bool) -> None:
         """Ask a person before data of the cluster that is meant goes, and go on only after a yes.

@@ -77,7 +77,7 @@ def cancel(session: Session, member: str) -> None:
 @pass_session
 def maintenance(session: Session, member: str, *, off: bool, hours: float) -> None:
     """Let NODE be away for a while: no new data goes there, and nothing is copied because it is away."""
-    from dfs_client.display import utc_time
+    from dfs_client.display import utc_time, visible
     from dfs_deploy.reports import safety_lines, safety_object
 
     with _found(session, member) as (dfs, node_id):
@@ -89,7 +89,7 @@ def maintenance(session: Session, member: str, *, off: bool, hours: float) -> No
         return
     session.output.line(f"{member} is in maintenance until {until}." if until else f"{member} serves on.")
     for line in safety_lines(member, left) if until else []:
-        session.output.line(line)
+        session.output.line(visible(line))
 
 
 @node.command("replace", cls=ClusterCommand)
@@ -135,6 +135,7 @@ def remove(session: Session, member: str) -> None:
 
 
 def _drain(session: Session, name: str, *, cancel: bool) -> None:
+    from dfs_client.display import visible
     from dfs_deploy.reports import safety_lines, safety_object
 
     with _found(session, name) as (dfs, node_id):
@@ -157,7 +158,7 @@ def _drain(session: Session, name: str, *, cancel: bool) -> None:
             f"{name} is being drained: {left.chunks_left} chunks are left; `dfs node remove {name}` waits and ends it."
         )
         for line in safety_lines(name, left):
-            session.output.line(line)
+            session.output.line(visible(line))
 
 
 @contextmanager

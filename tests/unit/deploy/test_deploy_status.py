@@ -325,6 +325,22 @@ def test_maintenance_says_whether_it_is_safe(dfs: Callable[..., int], capsys: py
     assert fake.said == ["maintenance 2 False 7200", "maintenance 2 True 14400"]
 
 
+def test_names_of_files_cannot_upset_a_terminal(
+    dfs: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where it is said what is safe nor in a line of progress; brackets are no markup."""
+    left = DrainProgressReply(state="live", chunks_left=1, bytes_left=9, only_here=1, files=["/[red]a\x1b[2J"])
+    fake = FakeDfs()
+    monkeypatch.setattr(fake, "drain_progress", lambda _node_id: left)
+    fake.drain_node = lambda *_, **__: None  # type: ignore[attr-defined]
+    assert dfs(fake, "node", "maintenance", "node-2") == 0
+    assert dfs(fake, "node", "drain", "node-2") == 0
+    assert capsys.readouterr().out.count("/[red]a\\x1b[2J.") == 2
+    session = Session(Output(program=PROGRAM))
+    session.progress_line("/[red]a\x1b[2J")
+    assert capsys.readouterr().err == "dfs: /[red]a\\x1b[2J\n"
+
+
 def test_a_damaged_last_copy_is_told_apart() -> None:
     """No waiting helps there, so it says what does."""
     left = DrainProgressReply(state="draining", chunks_left=2, bytes_left=9, only_here=2, files=["/a"], damaged=1)
