@@ -130,7 +130,11 @@ class Repairer:
             self._look_again = True
 
     def force(self) -> list[str]:
-        """An operator gives up the nodes that vanished at once; returns their names."""
+        """An operator gives up the nodes that vanished at once; returns their names.
+
+        That is not kept over a restart: what made the master start anew may bring the nodes back as well, so a person
+        looks again. Repair waits then as it did before, and the status says for what.
+        """
         nodes = self._cluster.registry.nodes
         given_up = frozenset(node_id for failure in self._view.failures for node_id in failure.node_ids)
         self._forced |= given_up

@@ -182,6 +182,11 @@ def test_two_of_three_at_once_wait_for_a_person(tmp_path: Path) -> None:
             assert world.cluster is not None
             stuck = sum(world.healing.repairer.view.stuck.values())
             assert len(short_copies(world)) == stuck
+            # A master that starts anew asks again: the person's word is not kept.
+            world.crash_master()
+            world.start_master()
+            world.clock.sleep(HEALED_SECONDS)
+            assert sorted(world.healing.repairer.force()) == ["node-1", "node-2"]
             for node in gone:
                 node.start()
             world.clock.sleep(60.0)

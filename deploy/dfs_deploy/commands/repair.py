@@ -8,7 +8,11 @@ from dfs_deploy.session import Session
 
 @click.command(cls=ClusterCommand)
 @click.argument("action", type=click.Choice(["status"]), default="status", required=False)
-@click.option("--force", is_flag=True, help="Give up the nodes that vanished at once, and copy what they held.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Give up the nodes that vanished at once, and copy what they held. A master that restarts forgets it.",
+)
 @pass_session
 def repair(session: Session, action: str, *, force: bool) -> None:
     """Show how far repair is: what is left, how fast, what it waits for.
