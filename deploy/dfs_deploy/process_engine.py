@@ -5,7 +5,6 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
@@ -386,8 +385,7 @@ class ProcessEngine:
             raise ConflictError(f"{min(running)} of cluster {spec.name!r} still runs; stop the cluster first.")
         paths = self._store.paths(spec.name)
         with unused(paths.storages()), _deleting(paths.root):
-            # Whatever ends this early, what is left is no cluster that could be started.
-            self._store.save(replace(spec, destroyed=True))
+            self._store.mark_destroyed(spec)
             for place in self._store.forget(spec.name):
                 self._say(left_sentence(place))
 

@@ -1,9 +1,10 @@
 """Where clusters lie under `DFS_HOME`, and the files that `deploy` itself keeps there."""
 
+import errno
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ from dfs_wire.errors import ConflictError, NotFoundError, SchemaError
 
 PRIVATE_MODE = 0o700
 _STAGING_PREFIX = "master.new-"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 #: How long a command waits for another one that works on the same cluster, in seconds.
 LOCK_SECONDS = 120.0
@@ -165,6 +167,20 @@ class StateStore:
         paths = self.paths(spec.name)
         make_directory(paths.root, mode=PRIVATE_MODE)
         write_secret(paths.spec, spec_to_toml(spec).encode())
+
+    def mark_destroyed(self, spec: ClusterSpec) -> None:
+        """Before its data goes: whatever ends that early, what is left is no cluster that could be started.
+
+        A full disk does not keep anybody from deleting: there it stays unsaid.
+
+        Raises:
+            OSError: it cannot be written, for another reason.
+        """
+        try:
+            self.save(replace(spec, destroyed=True))
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
 
     def save_credentials(self, name: str, credentials: Credentials) -> None:
         """Keep a cluster's keys, readable by the owner alone."""

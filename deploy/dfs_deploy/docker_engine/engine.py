@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -353,8 +352,7 @@ class DockerEngine:
             ConflictError: a role still runs.
         """
         self.dismantle(spec)
-        # Whatever ends this early, what is left is no cluster that could be started.
-        self._store.save(replace(spec, destroyed=True))
+        self._store.mark_destroyed(spec)
         self._volumes.remove_all(spec)
         self._store.forget(spec.name)
 

@@ -1,6 +1,8 @@
 """Where clusters lie."""
 
+import errno
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,25 @@ def test_forgetting_deletes_everything(store: StateStore, tmp_path: Path) -> Non
     store.forget("demo")
     assert not (tmp_path / "clusters" / "demo").exists()
     assert store.names() == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk_keeps_nobody_from_deleting(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It cannot be marked there that the cluster is no more; a read-only disk is another matter."""
+    store.save(make_spec())
+
+    def fails(*_: object) -> None:
+        raise OSError(number, "cannot be written")
+
+    with monkeypatch.context() as full:
+        full.setattr("dfs_deploy.state.write_secret", fails)
+        with nullcontext() if number == errno.ENOSPC else pytest.raises(OSError, match="cannot be written"):
+            store.mark_destroyed(make_spec())
+    assert not store.load("demo").destroyed
+    store.mark_destroyed(make_spec())
+    assert store.load("demo").destroyed
 
 
 def test_a_second_command_waits_for_the_first_and_gives_up_in_the_end(tmp_path: Path) -> None:
