@@ -64,7 +64,9 @@ class FakeDocker:
         self.files[name] = {}
 
     def remove_volume(self, name: str) -> None:
-        """Remove one."""
+        """Remove one that no container names."""
+        if any(each.spec.volume == name for each in self.made.values()):
+            raise ConflictError(f"The volume {name} is in use.")
         self.calls.append(f"remove volume {name}")
         self.stored.pop(name, None)
         self.files.pop(name, None)

@@ -314,6 +314,8 @@ class DockerEngine:
     def discard_node(self, spec: ClusterSpec, node: NodeSpec) -> None:
         """Remove a node's container and volume; a volume without our labels stays, and that is said."""
         self._sdk.remove(container_name(spec.name, node.name))
+        # An upgrade that was killed leaves it, and a volume that a container names cannot go.
+        self._sdk.remove(set_aside_name(spec.name, node.name))
         self._volumes.remove(spec, node.name)
 
     def _volume_has_joined(self, spec: ClusterSpec, role: str) -> bool:

@@ -267,6 +267,18 @@ def test_a_container_of_another_image_is_outdated_and_can_come_back(machine: Doc
     assert "dfs-demo-node-1-before" not in machine.docker.made
 
 
+def test_a_volume_goes_although_a_killed_upgrade_left_a_container_over_it(machine: DockerMachine) -> None:
+    """Set aside, and never let go: the next `dfs node remove` or `replace` does it."""
+    machine.deploy()
+    machine.engine.set_aside(SPEC, "node-3")
+    machine.engine.start_node(SPEC, SPEC.nodes[2])
+    engine = machine.fresh_engine()
+    engine.stop(SPEC, ["node-3"])
+    engine.discard_node(SPEC, SPEC.nodes[2])
+    assert not [name for name in machine.docker.made if "node-3" in name]
+    assert "dfs-demo-node-3" not in machine.docker.stored
+
+
 def test_nothing_is_left_of_what_was_set_aside(machine: DockerMachine) -> None:
     """After an upgrade that went well, or by the next destroy; and what was never set aside just runs."""
     machine.deploy()
