@@ -27,6 +27,7 @@ from dfs_deploy.plan import (
 from dfs_deploy.ports import PORT_DEFAULT, Probe, choose_ports, reserved_ports
 from dfs_deploy.run import Run, undo_quietly
 from dfs_deploy.spec import ClusterSpec, check_name
+from dfs_deploy.state import is_unfinished_description
 from dfs_deploy.surroundings import Surroundings
 from dfs_deploy.upgrade import RollingUpgrade
 from dfs_deploy.upgrade_plan import roles_to_upgrade
@@ -83,32 +84,11 @@ class Operator:
         check_name(request.name)
         if request.context and request.engine == "process":
             raise UsageError("Local processes have no Docker context; leave --context or --engine process out.")
-        change = self._deploy(request)
+        with self._store.locked(request.name):
+            change = self._deploy(request)
         for setting, value in request.settings:
             self._around.health.change_setting(change.spec, self._store.credentials(request.name), setting, value)
         return change
-
-    def _deploy(self, request: DeployRequest) -> Change:
-        with self._store.locked(request.name):
-            existing = self._store.find(request.name)
-            if existing is None and request.engine == "auto":
-                # Whoever names a context wants containers there, and no processes here instead.
-                request = replace(request, engine="docker" if request.context else self._choose_engine())
-            self.engine(_engine_key(request) if existing is None else existing.engine_key)
-            if existing is not None and request.nodes is not None and request.nodes < len(existing.nodes):
-                change = self._shrink(settle(request, existing, self._take_ports(request, existing)), existing)
-                self._around.profiles.choose(request.name)
-                return change
-            may_retry = request.port is None and existing is None
-            for _ in range(PORT_ATTEMPTS - 1 if may_retry else 0):
-                attempt = _Attempt()
-                try:
-                    return self._attempt(request, attempt)
-                except UnavailableError:
-                    if not self._lost_ports(attempt.wanted):
-                        raise
-                    self._around.progress("another program took one of the ports; choosing others")
-            return self._attempt(request, _Attempt())
 
     def remove_node(self, name: str, node: str) -> Change:
         """Drain one node and let it go.
@@ -143,10 +123,11 @@ class Operator:
             NotFoundError: there is no such cluster, or it was destroyed.
             UsageError: fewer nodes than copies are asked for.
         """
-        spec = self._store.load(name)
-        if spec.destroyed:
-            raise NotFoundError(f"Cluster {name!r} was destroyed; `dfs deploy --name {name}` brings it back.")
-        return self.deploy(DeployRequest(name=name, nodes=nodes))
+        with self._store.locked(name):
+            spec = self._store.load(name)
+            if spec.destroyed:
+                raise NotFoundError(f"Cluster {name!r} was destroyed; `dfs deploy --name {name}` brings it back.")
+            return self._deploy(DeployRequest(name=name, nodes=nodes))
 
     def start(self, name: str) -> Change:
         """Start what is dead of a cluster, over its data, and wait until all nodes are live.
@@ -198,6 +179,27 @@ class Operator:
             return roles
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _deploy(self, request: DeployRequest) -> Change:
+        existing = self._store.find(request.name)
+        if existing is None and request.engine == "auto":
+            # Whoever names a context wants containers there, and no processes here instead.
+            request = replace(request, engine="docker" if request.context else self._choose_engine())
+        self.engine(_engine_key(request) if existing is None else existing.engine_key)
+        if existing is not None and request.nodes is not None and request.nodes < len(existing.nodes):
+            change = self._shrink(settle(request, existing, self._take_ports(request, existing)), existing)
+            self._around.profiles.choose(request.name)
+            return change
+        may_retry = request.port is None and existing is None
+        for _ in range(PORT_ATTEMPTS - 1 if may_retry else 0):
+            attempt = _Attempt()
+            try:
+                return self._attempt(request, attempt)
+            except UnavailableError:
+                if not self._lost_ports(attempt.wanted):
+                    raise
+                self._around.progress("another program took one of the ports; choosing others")
+        return self._attempt(request, _Attempt())
 
     def _carry_out(self, engine: Engine, spec: ClusterSpec, steps: Steps) -> Change:
         run = Run(self._around, engine, spec)
@@ -252,7 +254,7 @@ class Operator:
     def _check_name_is_free(self, name: str) -> None:
         """A new cluster never goes where something else is: its rollback would delete that."""
         root = self._store.paths(name).root
-        if root.exists() and any(root.iterdir()):
+        if root.exists() and not all(is_unfinished_description(entry.name) for entry in root.iterdir()):
             raise ConflictError(f"{root} exists and is no cluster; move it away, or use another --name.")
         if self._around.profiles.exists(name):
             raise ConflictError(f"The profile {name!r} belongs to another cluster; use another --name.")

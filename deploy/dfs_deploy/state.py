@@ -13,6 +13,7 @@ from dfs_deploy.data_removal import MASTER_FILES, VOLUME_FILES, Storage, delete,
 from dfs_deploy.spec import ClusterSpec, check_name, spec_from_toml, spec_to_toml
 from dfs_runtime.clock import Clock, Deadline
 from dfs_runtime.files import (
+    TEMPORARY_SUFFIX,
     AlreadyLockedError,
     exclusive_lock,
     fsync_directory,
@@ -22,6 +23,7 @@ from dfs_runtime.files import (
 from dfs_wire.errors import ConflictError, NotFoundError, SchemaError
 
 PRIVATE_MODE = 0o700
+_DESCRIPTION = "cluster.toml"
 _STAGING_PREFIX = "master.new-"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -51,7 +53,7 @@ class ClusterPaths:
     @property
     def spec(self) -> Path:
         """What was deployed."""
-        return self.root / "cluster.toml"
+        return self.root / _DESCRIPTION
 
     @property
     def credentials(self) -> Path:
@@ -116,6 +118,11 @@ class ClusterPaths:
         return self.root / "run" / f"{role}.json"
 
 
+def is_unfinished_description(name: str) -> bool:
+    """Whether a file is all that a command leaves that was killed while it wrote the first description of a cluster."""
+    return name.startswith(f".{_DESCRIPTION}.") and name.endswith(TEMPORARY_SUFFIX)
+
+
 class StateStore:
     """All clusters below one `DFS_HOME`. Holds no state; several threads and processes may use it under its locks."""
 
@@ -127,7 +134,7 @@ class StateStore:
         """The clusters that exist, in order."""
         if not self._clusters.is_dir():
             return []
-        return sorted(path.parent.name for path in self._clusters.glob("*/cluster.toml"))
+        return sorted(path.parent.name for path in self._clusters.glob(f"*/{_DESCRIPTION}"))
 
     def paths(self, name: str) -> ClusterPaths:
         """Where a cluster lies or would lie.

@@ -1,5 +1,7 @@
 """The commands on clusters, over fakes: what they do, and what they take back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from tests.support.deploy import Bench, make_spec
 
 from dfs_deploy.cluster import Operator
 from dfs_deploy.plan import DeployRequest
+from dfs_runtime.files import temporary_name
 from dfs_wire.errors import (
     ConflictError,
     CorruptError,
@@ -184,6 +187,43 @@ def test_a_new_cluster_never_goes_where_something_else_is(bench: Bench) -> None:
     with pytest.raises(ConflictError, match="is no cluster"):
         bench.operator.deploy(DEMO)
     assert foreign.exists()
+
+
+def test_a_deploy_that_was_killed_over_its_first_description_is_said_again(bench: Bench) -> None:
+    """It leaves a directory with an unfinished file; what looks like that for another purpose still stops it."""
+    root = bench.store.paths("demo").root
+    root.mkdir(parents=True)
+    left = temporary_name(root / "cluster.toml")
+    left.write_text("format")
+    bench.operator.deploy(DEMO)
+    bench.operator.destroy("demo", delete_data=True)
+    assert not root.exists()
+    root.mkdir()
+    (root / ".other.tmp").write_text("precious")
+    with pytest.raises(ConflictError, match="is no cluster"):
+        bench.operator.deploy(DEMO)
+
+
+@pytest.mark.parametrize("delete_data", [True, False])
+def test_a_scale_that_waited_for_a_destroy_makes_no_new_cluster(bench: Bench, *, delete_data: bool) -> None:
+    """It was there when the command began, and is gone when it has the lock."""
+    bench.operator.deploy(DEMO)
+    bench.engine.calls.clear()
+    locked, first = bench.store.locked, True
+
+    @contextmanager
+    def slowly(name: str) -> Iterator[None]:
+        nonlocal first
+        if first:
+            first = False
+            bench.operator.destroy(name, delete_data=delete_data)
+        with locked(name):
+            yield
+
+    bench.store.locked = slowly  # type: ignore[method-assign]
+    with pytest.raises(NotFoundError):
+        bench.operator.scale("demo", 4)
+    assert not [call for call in bench.engine.calls if call.startswith("start")]
 
 
 def test_the_profile_of_another_cluster_is_not_overwritten(bench: Bench) -> None:
