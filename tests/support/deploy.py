@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -343,4 +344,9 @@ def pid_alive(pid: int) -> bool:
 
 def descriptors_of(pid: int) -> dict[int, str]:
     """What the open files of a process are, by number."""
-    return {int(path.name): str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    found: dict[int, str] = {}
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        # One that was just closed: a process that starts reads its program.
+        with suppress(FileNotFoundError):
+            found[int(path.name)] = str(path.readlink())
+    return found
