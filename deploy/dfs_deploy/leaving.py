@@ -82,8 +82,7 @@ class Leaving:
         if not names:
             return
         self._around.progress(f"stopping {', '.join(names)}")
-        # An engine finds the roles of what it is told.
-        self._engine.stop(replace(spec, nodes=(*spec.nodes, *(gone[name] for name in names))), names)
+        self._engine.stop(spec.with_gone, names)
         for name in names:
             self._around.progress(f"deleting the volume of {name}")
             self._engine.discard_node(spec, gone.pop(name))

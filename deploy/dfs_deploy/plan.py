@@ -346,9 +346,12 @@ def plan_start(spec: ClusterSpec, found: Found) -> Steps:
 
 
 def plan_stop(spec: ClusterSpec, found: Found) -> Steps:
-    """End every running role: nodes first, so that their last words still find the master."""
-    alive = found.running | found.stuck
-    nodes = tuple(node.name for node in spec.nodes if node.name in alive)
+    """End every running role: nodes first, so that their last words still find the master.
+
+    Whether nodes that are gone run is not looked at: they are ended as well.
+    """
+    alive = found.running | found.stuck | {node.name for node in spec.gone}
+    nodes = tuple(node.name for node in spec.with_gone.nodes if node.name in alive)
     master = (MASTER,) if MASTER in alive else ()
     return tuple(StopRoles(roles) for roles in (nodes, master) if roles)
 

@@ -91,7 +91,7 @@ class Run:
                 around.profiles.write(spec, self._credentials())
             case StopRoles(roles):
                 around.progress(f"stopping {', '.join(roles)}")
-                engine.stop(spec, roles)
+                engine.stop(spec.with_gone, roles)
             case DrainNodes(names):
                 self._leaving.drain(names)
             case ForgetNodes(names):

@@ -120,6 +120,11 @@ class ClusterSpec:
         """Whether only this machine reaches the cluster."""
         return self.listen == "localhost" or self.listen.startswith("127.") or self.listen == "::1"
 
+    @property
+    def with_gone(self) -> Self:
+        """With the nodes that are gone, too: an engine finds the roles of what it is told."""
+        return replace(self, nodes=(*self.nodes, *self.gone), gone=())
+
     def node(self, name: str) -> NodeSpec:
         """The node of that name.
 

@@ -376,6 +376,7 @@ def test_what_a_killed_shrink_has_left_goes_first() -> None:
     assert plan_deploy(spec, spec, found) == (left,)
     assert plan_destroy(spec, found, delete_data=True)[0] == left
     assert plan_shrink(without_nodes(spec, ["node-3"]), spec, found)[:2] == (left, DrainNodes(("node-3",)))
+    assert plan_stop(spec, found)[0] == StopRoles(("node-1", "node-2", "node-3", "node-4"))
     # `dfs node remove node-4`, said again.
     assert plan_shrink(without_nodes(spec, ["node-4"]), spec, found) == (left, SelfTest())
     assert settle(request(nodes=4), spec, ports_from(6000)).roles[-1] == "node-5"
