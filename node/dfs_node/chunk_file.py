@@ -28,8 +28,9 @@ from pathlib import Path
 from blake3 import blake3
 
 from dfs_node.disk import Disk, SystemDisk
+from dfs_node.volume_health import LIMITS
 from dfs_wire.checksum import crc32c
-from dfs_wire.errors import ChunkCorruptError, CorruptError
+from dfs_wire.errors import BusyError, ChunkCorruptError, CorruptError
 from dfs_wire.limits import BLOCK_BYTES, CHUNK_BYTES_MAX, DIGEST_BYTES, STREAM_BLOCK_BYTES
 
 MAGIC = b"DFSCHUNK"
@@ -66,6 +67,15 @@ def damaged(digest: bytes, damage: Damage, detail: str = "") -> ChunkCorruptErro
         digest=digest,
         finding=str(damage),
     )
+
+
+def unreadable(digest: bytes, error: OSError) -> ChunkCorruptError | BusyError:
+    """The error for a chunk file that could not be read. To be out of descriptors or memory says nothing of the file:
+    as a finding it would make a good copy count as lost.
+    """
+    if error.errno in LIMITS:
+        return BusyError(f"the node is out of descriptors or memory ({error.strerror}); try again")
+    return damaged(digest, Damage.UNREADABLE, str(error.strerror))
 
 
 def blocks_of(length: int) -> int:
@@ -148,6 +158,7 @@ def read_start(
 
     Raises:
         ChunkCorruptError: bad, or unreadable.
+        BusyError: the process is out of descriptors or memory.
     """
     buffer = memoryview(bytearray(_START_BYTES))
     try:
@@ -156,7 +167,7 @@ def read_start(
         filled = disk.pread_into(descriptor, buffer, 0)
         file_bytes = os.fstat(descriptor).st_size
     except OSError as error:
-        raise damaged(digest, Damage.UNREADABLE, str(error.strerror)) from error
+        raise unreadable(digest, error) from error
     if filled < PAGE_BYTES:
         raise damaged(digest, Damage.TRUNCATED, f"{filled} bytes")
     header = _decode(buffer[:filled], digest)
@@ -171,6 +182,7 @@ def check_data(disk: Disk, descriptor: int, header: ChunkHeader) -> None:
 
     Raises:
         ChunkCorruptError: it differs, or is unreadable.
+        BusyError: the process is out of memory.
     """
     checks = ChunkChecks()
     buffer = memoryview(bytearray(min(STREAM_BLOCK_BYTES, header.length)))
@@ -182,7 +194,7 @@ def check_data(disk: Disk, descriptor: int, header: ChunkHeader) -> None:
                 raise damaged(header.digest, Damage.TRUNCATED, f"{checks.length} bytes of data")
             checks.update(view[:filled])
     except OSError as error:
-        raise damaged(header.digest, Damage.UNREADABLE, str(error.strerror)) from error
+        raise unreadable(header.digest, error) from error
     table = checks.crc_table()
     if table != header.crc_table:
         first = next(at for at in range(0, len(table), CRC_BYTES) if table[at:][:4] != header.crc_table[at:][:4])
@@ -206,6 +218,7 @@ def verify(path: Path, disk: Disk | None = None) -> ChunkHeader:
 
     Raises:
         ChunkCorruptError: something is wrong; details say what.
+        BusyError: the process is out of descriptors or memory.
         FileNotFoundError: there is no such file.
     """
     disk = disk or SystemDisk()
@@ -217,7 +230,7 @@ def verify(path: Path, disk: Disk | None = None) -> ChunkHeader:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise damaged(digest, Damage.UNREADABLE, str(error.strerror)) from error
+        raise unreadable(digest, error) from error
     try:
         header, _ = read_start(disk, descriptor, digest, from_disk=True)
         check_data(disk, descriptor, header)

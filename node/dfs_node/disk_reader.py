@@ -4,7 +4,7 @@ import os
 from types import TracebackType
 from typing import Self
 
-from dfs_node.chunk_file import ChunkHeader, Damage, check_data, damaged
+from dfs_node.chunk_file import ChunkHeader, Damage, check_data, damaged, unreadable
 from dfs_node.disk import Disk
 
 
@@ -51,7 +51,7 @@ class OpenChunkFile:
         try:
             filled = self._disk.pread_into(self.fileno(), memoryview(buffer), self.file_offset + offset)
         except OSError as error:
-            raise damaged(self._header.digest, Damage.UNREADABLE, str(error.strerror)) from error
+            raise unreadable(self._header.digest, error) from error
         if filled < len(buffer):
             raise damaged(self._header.digest, Damage.TRUNCATED)
         return bytes(buffer)

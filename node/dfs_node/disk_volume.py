@@ -17,11 +17,10 @@ from pathlib import Path
 from dfs_node.chunk_file import (
     ChunkChecks,
     ChunkHeader,
-    Damage,
-    damaged,
     digest_from_name,
     header_bytes_for,
     read_start,
+    unreadable,
     verify,
 )
 from dfs_node.disk import AnyPath, Disk, Space, SystemDisk
@@ -135,7 +134,11 @@ class DiskVolume:
             raise
 
     def verify(self, digest: bytes) -> Finding:
-        """Read the file whole, from the disk; a bad one twice, as for `open`."""
+        """Read the file whole, from the disk; a bad one twice, as for `open`.
+
+        Raises:
+            BusyError: the process is out of descriptors or memory: nothing was found out.
+        """
         found = self._verify(digest)
         if found.kind is FindingKind.CORRUPT:
             with self._locks[digest[0]]:
@@ -419,9 +422,7 @@ class DiskVolume:
         except FileNotFoundError as error:
             raise NotFoundError(f"chunk {digest.hex()} is not on this node; read another copy") from error
         except OSError as error:
-            if error.errno in LIMITS:
-                raise BusyError(f"the node is out of descriptors or memory ({error.strerror}); try again") from error
-            raise damaged(digest, Damage.UNREADABLE, str(error.strerror)) from error
+            raise unreadable(digest, error) from error
 
     def _count_used(self, change_bytes: int) -> None:
         with self._used_lock:

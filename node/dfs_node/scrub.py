@@ -152,15 +152,18 @@ class Scrubber:
             return min(wait, LOOK_SECONDS)
         if self._users_come_first():
             return YIELD_LOOK_SECONDS
+        following = None
         try:
             following = self._next()
+            if following is None:
+                self._end_pass(now_ms)
+                return YIELD_LOOK_SECONDS
+            self._read(*following)
         except DfsError as error:
+            if following is not None:
+                self._waiting.append(following)  # nothing was found out about it
             log.warning("the scrub waits: %s", error)
             return LOOK_SECONDS
-        if following is None:
-            self._end_pass(now_ms)
-            return YIELD_LOOK_SECONDS
-        self._read(*following)
         return 0.0
 
     # -- passes ------------------------------------------------------------------------------------------------

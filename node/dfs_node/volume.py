@@ -137,7 +137,11 @@ class Volume(Protocol):
         ...
 
     def verify(self, digest: bytes) -> Finding:
-        """Read a chunk whole and say how it is."""
+        """Read a chunk whole and say how it is.
+
+        Raises:
+            BusyError: it could not be looked at now: the process is out of descriptors or memory.
+        """
         ...
 
     def delete(self, digest: bytes, generation: int) -> bool:

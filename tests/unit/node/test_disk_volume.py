@@ -273,6 +273,19 @@ def test_out_of_descriptors_is_busy(tmp_path: Path) -> None:
         volume.open(DIGEST)
 
 
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("call", ["open", "pread_into"])
+def test_out_of_descriptors_is_no_finding(tmp_path: Path, code: int, call: str) -> None:
+    """What could not be looked at is not bad: a good copy would count as lost until the next inventory."""
+    disk = FaultyDisk()
+    volume = DiskVolume(tmp_path, disk)
+    store(volume, DATA)
+    disk.arm(1, code, only=call)
+    with pytest.raises(BusyError):
+        volume.verify(DIGEST)
+    assert volume.verify(DIGEST).kind is FindingKind.GOOD
+
+
 @pytest.mark.parametrize("capacity", [GIB, 1_000 * GIB], ids=["small", "large"])
 def test_uploads_leave_the_floor_free(tmp_path: Path, capacity: int) -> None:
     """The last 5 % or 10 GiB are not for uploads; below that the volume says that it is full."""

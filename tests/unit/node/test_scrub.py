@@ -222,3 +222,21 @@ def test_a_directory_that_cannot_be_listed_is_not_passed_over() -> None:
     run_pass(scrubber, clock)
     assert refusals == []
     assert volume.verified == digests
+
+
+def test_a_chunk_that_cannot_be_looked_at_is_not_passed_over() -> None:
+    """Out of descriptors nothing is found out about it: the pass waits, and begins with it again."""
+    volume, clock = Counting(), ManualClock()
+    digests = sorted(store(volume, chunk_of(5_000, seed)[0]).digest for seed in range(10))
+    verify, refusals = volume.verify, [BusyError("out of descriptors")]
+
+    def sometimes(digest: bytes) -> Finding:
+        if refusals and digest == digests[4]:
+            raise refusals.pop()
+        return verify(digest)
+
+    volume.verify = sometimes  # type: ignore[method-assign]
+    scrubber, findings = scrubber_of(volume, clock)
+    run_pass(scrubber, clock)
+    assert volume.verified == digests
+    assert len(findings) == 0
