@@ -84,8 +84,16 @@ class Master:
     def upload(self, path: str, content: bytes, nodes: list[int], *, request_id: bytes = b"r" * 16) -> list[m.Outcome]:
         """Commit a file of one chunk, with receipts as these nodes would have signed them."""
         digest = blake3(content).digest()
-        now_ms = self.clock.wall_ms()
-        receipts = [
+        extents = [m.Extent(digest, len(content), 0, len(content))]
+        file = m.FileCommit(path, m.EXPECT_ANY, len(content), digest, 0, 0o644, extents)
+        body = m.CommitBody([file], self.receipts(content, nodes))
+        answer = self.ask(CLIENT_SESSION, m.Commit(request_id=request_id), encode_list(body))
+        return answer.items(list[m.Outcome])
+
+    def receipts(self, content: bytes, nodes: list[int]) -> list[m.Receipt]:
+        """What these nodes would sign, had they stored it as a chunk."""
+        digest, now_ms = blake3(content).digest(), self.clock.wall_ms()
+        return [
             sign_receipt(
                 self.cluster.keys.of(node),
                 self.cluster.cluster_id,
@@ -93,10 +101,6 @@ class Master:
             )
             for node in nodes
         ]
-        extents = [m.Extent(digest, len(content), 0, len(content))]
-        body = m.CommitBody([m.FileCommit(path, m.EXPECT_ANY, len(content), digest, 0, 0o644, extents)], receipts)
-        answer = self.ask(CLIENT_SESSION, m.Commit(request_id=request_id), encode_list(body))
-        return answer.items(list[m.Outcome])
 
 
 CLIENT_SESSION = Session("127.0.0.1:40000", role=m.Role.CLIENT)

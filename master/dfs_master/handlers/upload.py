@@ -3,7 +3,9 @@
 import secrets
 from collections.abc import Mapping, Sequence
 
+from dfs_master.catalog.mutations.copies import after_receipt
 from dfs_master.catalog.mutations.files import CommitFiles
+from dfs_master.catalog.reader_chunks import KnownChunk
 from dfs_master.catalog.rows import ReplicaRow
 from dfs_master.cluster import Cluster
 from dfs_master.handlers.chains import signed_along
@@ -61,18 +63,16 @@ class UploadHandlers:
         with cluster.reader.snapshot():
             copies = cluster.reader.policy(request.path).copies
             known = cluster.reader.known_chunks([chunk.digest for chunk in asked.chunks])
-        holders: dict[bytes, set[int]] = {}
+        receipts: dict[bytes, list[m.Receipt]] = {}
         for receipt in self._checked(asked.receipts):
             if receipt.node_id in nodes and nodes[receipt.node_id].receipts_count:
-                holders.setdefault(receipt.digest, set()).add(receipt.node_id)
+                receipts.setdefault(receipt.digest, []).append(receipt)
         answers: list[m.PlanAnswer] = []
         for chunk in asked.chunks:
             row = known.get(chunk.digest)
-            held = holders.get(chunk.digest, set())
-            if row is not None:
-                if row.size != chunk.size:
-                    raise UsageError("a chunk's digest is known with another size; is the file changing?")
-                held = held | {copy.node_id for copy in row.replicas if _counts(chunk.digest, copy, nodes)}
+            if row is not None and row.size != chunk.size:
+                raise UsageError("a chunk's digest is known with another size; is the file changing?")
+            held = _holders(chunk.digest, row, receipts.get(chunk.digest, ()), nodes)
             ticket = None
             if len(held) < copies:
                 ticket = self._ticket(session, chunk, copies - len(held), held, asked.exclude_nodes)
@@ -136,6 +136,20 @@ class UploadHandlers:
                 digests=bad,
             )
         return good
+
+
+def _holders(
+    digest: bytes, known: KnownChunk | None, receipts: Sequence[m.Receipt], nodes: Mapping[int, KnownNode]
+) -> set[int]:
+    """The nodes whose copies the commit will count. A receipt that a deletion or a finding outweighs is none there:
+    were it one here, its chunk would not be sent again, and each commit refused until the receipt expires.
+    """
+    chunk_id, copies = (0, []) if known is None else (known.id, known.replicas)
+    held = {copy.node_id for copy in copies if _counts(digest, copy, nodes)}
+    before = {copy.node_id: copy for copy in copies} if receipts else {}
+    return held | {
+        each.node_id for each in receipts if after_receipt(before.get(each.node_id), each, chunk_id) is not None
+    }
 
 
 def _counts(digest: bytes, copy: ReplicaRow, nodes: Mapping[int, KnownNode]) -> bool:

@@ -1,5 +1,6 @@
 """The master's verbs behind its real listener and without it: who may call them, where they run, what they answer."""
 
+import queue
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from blake3 import blake3
 from tests.support.masters import CLIENT_SESSION, Master, running_master
 from tests.support.raw_peer import RawPeer, greeted_peer
 
+from dfs_master.catalog.mutations.collecting import CollectOrphans
+from dfs_master.collecting import Orphan
 from dfs_master.healing import Healing
 from dfs_master.service import MasterService
 from dfs_wire import messages as m
@@ -424,3 +427,23 @@ def test_a_copy_counts_for_nobody_before_its_node_has_listed_it(master: Master) 
     assert [hop.node_id for hop in ticket.hops] == [nodes[1]]
     (outcome,) = master.upload("/third", CONTENT, [], request_id=b"t" * 16)
     assert outcome.code == "chunks_missing"
+
+
+def test_a_plan_counts_no_receipt_that_the_commit_will_not(master: Master) -> None:
+    """A file that was stored, not committed, and collected: its receipts are good for a day, and say nothing any more.
+    With them, the content has to be sent again, or its upload is refused for as long.
+    """
+    nodes = [master.join(name)[1].node_id for name in ("node-1", "node-2")]
+    receipts = master.receipts(CONTENT, nodes)
+    assert plan(master, receipts=receipts).ticket is None
+    done: queue.SimpleQueue[object] = queue.SimpleQueue()
+    for node in nodes:
+        orphan = Orphan(DIGEST, len(CONTENT), receipts[0].generation)
+        generation = master.cluster.generations.next()
+        master.cluster.committer.submit(CollectOrphans(node, generation, [orphan]), done.put)
+        assert done.get(timeout=20) == 1
+    (outcome,) = master.upload("/file", CONTENT, nodes)
+    assert outcome.code == "chunks_missing"
+    ticket = plan(master, receipts=receipts).ticket
+    assert ticket is not None
+    assert {hop.node_id for hop in ticket.hops} == set(nodes)
