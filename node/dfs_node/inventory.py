@@ -116,14 +116,14 @@ class InventorySender:
             due_in = self._sent_at + self._seconds - self._clock.monotonic()
         if epoch == 0 or (epoch == self._sent_in_epoch and due_in > 0):
             return LOOK_SECONDS
-        began = self._clock.monotonic()
         try:
             self._send_all()
         except DfsError as error:
             log.info("the inventory was not finished: %s", error)
             return AGAIN_SECONDS
         with self._lock:
-            self._sent_in_epoch, self._sent_at = epoch, began
+            # Its end: a long one must not be due again before the next reply says that it was taken.
+            self._sent_in_epoch, self._sent_at = epoch, self._clock.monotonic()
         return LOOK_SECONDS
 
     def _send_all(self) -> None:

@@ -26,6 +26,9 @@ from dfs_wire.transport import parse_address
 
 log = logging.getLogger(__name__)
 
+#: How long after its last inventory a node that answers for nothing makes another: its pages may have come while it
+#: registered anew, or held more doubts than are remembered. Else it would answer for nothing until the next day's.
+LIST_AGAIN_SECONDS = 300
 #: What is kept of a process's random bytes.
 INSTANCE_BYTES_MAX = 64
 
@@ -167,12 +170,18 @@ class NodeHandlers:
             time_ms=cluster.clock.wall_ms(),
             scrub_seconds=int(settings.scrub_seconds),
             scrub_bytes_per_second=int(settings.scrub_bytes_per_second),
-            inventory_seconds=int(settings.inventory_seconds),
+            inventory_seconds=self._inventory_seconds(request.node_id),
             again_seconds=cluster.registry.beat_again_seconds,
         )
         signed = (cluster.keys.of(request.node_id), cluster.cluster_id, request.node_id, reply)
         macs = {"mac": order_mac(*signed, orders), "rules_mac": rules_mac(*signed)}
         respond(Answer(msgspec.structs.replace(reply, **macs), orders))
+
+    def _inventory_seconds(self, node_id: int) -> int:
+        """How often the node is to list its chunks, as things are now."""
+        usual = int(self._cluster.settings.current.inventory_seconds)
+        node = self._cluster.registry.nodes.get(node_id)
+        return min(usual, LIST_AGAIN_SECONDS) if node is not None and node.listed is None else usual
 
 
 def node_update(node: KnownNode) -> NodeUpdate:

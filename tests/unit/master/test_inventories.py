@@ -1,6 +1,7 @@
 """Inventories: what differs between a page and the catalog, and what a master makes of it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ from blake3 import blake3
 from tests.support.masters import Master, running_master
 
 from dfs_master.catalog.rows import ChunkRow, ReplicaRow
+from dfs_master.handlers.nodes import LIST_AGAIN_SECONDS
 from dfs_master.inventories import ADOPT_MS, MARGIN_MS, CopyOnRecord, KnownCopies, Moment, compare, judge_unknown
 from dfs_wire import messages as m
 from dfs_wire import tickets
@@ -208,6 +210,35 @@ def test_lost_found_and_unknown_over_the_wire(inventoried: Inventoried) -> None:
     assert not node.vouches(lost_digest, verified_at), "a copy that the inventory lacks counted on"
     assert not inventoried.master.cluster.registry.nodes[inventoried.nodes[1]].vouches(digest, verified_at)
     assert inventoried.states(stray_digest) == {}, "a young file was collected"
+
+
+def test_a_node_whose_inventory_was_not_taken_lists_again_soon(inventoried: Inventoried) -> None:
+    """1. Its last page is being judged. 2. It loses its connection and registers anew, so the inventory counts for
+    nothing; the node has its answer, and would make the next one a day later. 3. It is asked to do so at once.
+    """
+    master, node = inventoried.master, inventoried.nodes[0]
+    usual = int(master.cluster.settings.current.inventory_seconds)
+
+    def every(registration: int) -> int:
+        beat = m.Heartbeat(node_id=node, registration=registration, capacity_bytes=1, used_bytes=0, free_bytes=1)
+        header = master.ask(inventoried.sessions[node], beat).header
+        assert isinstance(header, m.HeartbeatReply)
+        return header.inventory_seconds
+
+    def register_meanwhile(digests: object) -> dict[bytes, KnownCopies]:
+        master.cluster.registry.change(node, lambda known: replace(known, registration=2))
+        return {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dfs_master.catalog.reader.Reader.known_copies", lambda _, digests: register_meanwhile(digests))
+        inventoried.send([])
+    assert master.cluster.registry.nodes[node].listed is None
+    assert every(2) == LIST_AGAIN_SECONDS < usual
+    request = m.Inventory(
+        node_id=node, registration=2, first=LEAST, last=GREATEST, started_at_ms=master.clock.wall_ms()
+    )
+    master.ask(inventoried.sessions[node], request, encode_list([]))
+    assert every(2) == usual
 
 
 def test_old_orphans_are_recorded_as_deleting(inventoried: Inventoried) -> None:
