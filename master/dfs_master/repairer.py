@@ -8,7 +8,7 @@ again before an order is given.
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -260,6 +260,16 @@ class Repairer:
         if room <= 0:
             return
         taken = self._work.take(room)
+        try:
+            self._order_copies(taken, scene, rate, now)
+        except BaseException:
+            # Nobody else knows that they were taken: they would wait for ever. What is under way is not ordered twice.
+            self._give_back(taken)
+            raise
+
+    def _order_copies(self, taken: Sequence[int], scene: Scene, rate: float, now: float) -> None:
+        """Order copies of the chunks that were taken; those that the rate does not allow wait on."""
+        nodes = scene.nodes
         found = {chunk.id: chunk for chunk in self._cluster.reader.copies_of(taken)}
         for position, chunk_id in enumerate(taken):
             if not self._bucket.may(rate):

@@ -1,7 +1,7 @@
 """Repair over a real master: orders go out with heartbeats, findings end them, what is lost is given anew."""
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,12 +11,14 @@ from blake3 import blake3
 from tests.support.masters import Master, running_master
 
 from dfs_master.catalog.mutations.records import AddEvent
+from dfs_master.catalog.reader import Reader
+from dfs_master.catalog.reader_repair import ChunkCopies
 from dfs_master.copy_desk import MOVE_SECONDS, TROUBLE_SECONDS
 from dfs_master.healing import Healing
 from dfs_master.repair_rules import Obstacle
 from dfs_wire import messages as m
 from dfs_wire.codec import encode_list
-from dfs_wire.errors import ConflictError, NotFoundError, UsageError
+from dfs_wire.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from dfs_wire.limits import GIB
 from dfs_wire.messages import Finding, FindingKind, OrderKind
 from dfs_wire.service import Session
@@ -146,6 +148,27 @@ def test_a_lost_order_is_given_anew(bench: Bench) -> None:
     assert bench.copies() == {}
     bench.live(MOVE_SECONDS - 20)
     assert "c" in {name for _ in range(20) for name in bench.copies()}
+
+
+def test_a_step_that_fails_forgets_no_chunk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk gives an error just when a chunk was taken to be copied: the next step takes it again."""
+    bench.silent.add("a")
+    bench.live(110)
+    asked: list[Sequence[int]] = []
+    copies_of = Reader.copies_of
+
+    def failing(reader: Reader, chunk_ids: Sequence[int]) -> list[ChunkCopies]:
+        if chunk_ids:
+            asked.append(chunk_ids)
+        if len(asked) == 2:
+            asked.append(())
+            raise UnavailableError("the disk gives an error")
+        return copies_of(reader, chunk_ids)
+
+    monkeypatch.setattr(Reader, "copies_of", failing)
+    with pytest.raises(UnavailableError):
+        bench.live(15)
+    assert any(order.kind is OrderKind.COPY for order in bench.live(5)["c"])
 
 
 def test_a_bad_source_is_looked_at_and_avoided(bench: Bench) -> None:
