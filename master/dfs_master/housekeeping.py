@@ -2,13 +2,18 @@
 
 import logging
 
-from dfs_master.catalog.mutations.housekeeping import EmptyRemoved, ForgetRequests
+from dfs_master.catalog.mutations.housekeeping import EmptyRemoved, ForgetEvents, ForgetRequests
 from dfs_master.catalog.mutations.nodes import SaveNodes
 from dfs_master.catalog.mutations.records import AddEvent
 from dfs_master.cluster import Cluster
 from dfs_master.handlers.nodes import node_update
 from dfs_wire.errors import DfsError
 from dfs_wire.limits import REQUEST_MEMORY_SECONDS
+
+#: Events that are kept, and how often those before them are forgotten: a reader's report is one, so is each start of a
+#: node, and nobody else ever deletes any.
+EVENTS_KEPT = 100_000
+EVENTS_SECONDS = 300.0
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +23,7 @@ class Housekeeping:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._events_at = 0.0
 
     def watch_nodes(self) -> None:
         """Let time pass for the nodes, and write down whose state changed."""
@@ -39,12 +45,28 @@ class Housekeeping:
             cluster.committer.submit(AddEvent("safe_mode_left", "master", {"reason": reason}), _warn)
 
     def tidy(self) -> None:
-        """Delete what removed trees left, and forget old outcomes; a read-only master changes not even those."""
+        """Delete what removed trees left, forget old outcomes and events; a read-only master changes not even those."""
         if self._cluster.safe_mode.held:
             return
         before_ms = self._cluster.clock.wall_ms() - REQUEST_MEMORY_SECONDS * 1000
         self._cluster.committer.submit(EmptyRemoved(), self._go_on)
         self._cluster.committer.submit(ForgetRequests(before_ms), _warn)
+        now = self._cluster.clock.monotonic()
+        if now >= self._events_at:
+            self._events_at = now + EVENTS_SECONDS
+            self._forget_events(self._cluster.reader.surplus_event(EVENTS_KEPT))
+
+    def _forget_events(self, last: int) -> None:
+        """Up to this id, a step behind the other."""
+
+        def forgotten(result: bool | DfsError) -> None:
+            if result is True:
+                self._forget_events(last)
+            else:
+                _warn(result)
+
+        if last:
+            self._cluster.committer.submit(ForgetEvents(last), forgotten)
 
     def _go_on(self, result: bool | DfsError) -> None:
         """More is left: the next thousand queue up behind what users asked meanwhile."""

@@ -349,6 +349,10 @@ class Reader:
         """How many good copies each node has on record. Reads the whole index of replicas by node."""
         return reader_cluster.copies_by_node(self._cursor)
 
+    def surplus_event(self, kept: int) -> int:
+        """The id of the newest event behind the newest `kept`; 0 where there are no more. Reads all of those."""
+        return reader_cluster.surplus_event(self._cursor, kept)
+
     def node_names(self) -> dict[int, str]:
         """The name of each node by its id."""
         return {node.id: node.name for node in self.nodes()}

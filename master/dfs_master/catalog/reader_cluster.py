@@ -12,6 +12,7 @@ from dfs_master.catalog.models import (
     Chunk,
     Credential,
     Entry,
+    Event,
     Extent,
     Node,
     NodeState,
@@ -36,6 +37,7 @@ SETTINGS = Statement(select(Setting.name, Setting.value))
 COPIES_BY_NODE = Statement(
     select(Replica.node_id, func.count()).where(Replica.state == ReplicaState.GOOD).group_by(Replica.node_id)
 )
+SURPLUS_EVENT = Statement(select(Event.id).order_by(Event.id.desc()).limit(1).offset(bindparam("kept")))
 
 
 class Counts(NamedTuple):
@@ -51,6 +53,11 @@ class Counts(NamedTuple):
 def nodes(cursor: DBAPICursor) -> list[NodeRow]:
     """Every node by id."""
     return [NodeRow._make(row) for row in NODES.all(cursor)]
+
+
+def surplus_event(cursor: DBAPICursor, kept: int) -> int:
+    """The id of the newest event behind the newest `kept`; 0 where there are no more."""
+    return next((event_id for (event_id,) in SURPLUS_EVENT.all(cursor, kept=kept)), 0)
 
 
 def copies_by_node(cursor: DBAPICursor) -> dict[int, int]:

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from dfs_master.catalog.ids import IdBlocks
-from dfs_master.catalog.models import COPIES_DEFAULT, Node, PolicyChange, Request, Setting
+from dfs_master.catalog.models import COPIES_DEFAULT, Event, Node, PolicyChange, Request, Setting
 from dfs_master.catalog.overlay import Journal, Overlay
 from dfs_master.catalog.reader_tree import Found
 from dfs_master.catalog.rows import (
@@ -42,6 +42,12 @@ _REQUEST = Statement(select(_REQUESTS).where(_REQUESTS.c.id == bindparam("id")))
 _REQUESTS_BY_ID = Batch(lambda ids: select(_REQUESTS).where(_REQUESTS.c.id.in_(ids)))
 _OLD_REQUESTS = Statement(
     select(_REQUESTS).where(_REQUESTS.c.at < bindparam("before")).order_by(_REQUESTS.c.at).limit(bindparam("limit"))
+)
+_OLD_EVENTS = Statement(
+    select(*(getattr(Event, field) for field in EventRow._fields))
+    .where(Event.id <= bindparam("last"))
+    .order_by(Event.id)
+    .limit(bindparam("limit"))
 )
 _POLICY_CHANGE = Statement(
     select(PolicyChange.__table__).where(PolicyChange.__table__.c.entry_id == bindparam("entry_id"))
@@ -230,3 +236,14 @@ class Staging:
     def add_event(self, row: EventRow) -> None:
         """Something that happened."""
         self._events.put(row.id, row)
+
+    def old_events(self, last: int, limit: int) -> Iterable[EventRow]:
+        """The oldest events in the database up to an id."""
+        for found in _OLD_EVENTS.all(self._cursor, last=last, limit=limit):
+            row = self._events.learn(found[0], EventRow._make(found))
+            if row is not None:
+                yield row
+
+    def drop_event(self, row: EventRow) -> None:
+        """Forget an event."""
+        self._events.put(row.id, None)

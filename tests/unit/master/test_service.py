@@ -1,6 +1,7 @@
 """The master's verbs behind its real listener and without it: who may call them, where they run, what they answer."""
 
 import queue
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ from blake3 import blake3
 from tests.support.masters import CLIENT_SESSION, Master, running_master
 from tests.support.raw_peer import RawPeer, greeted_peer
 
+from dfs_master import housekeeping
 from dfs_master.catalog.mutations.collecting import CollectOrphans
+from dfs_master.catalog.mutations.records import AddEvent
 from dfs_master.collecting import Orphan
 from dfs_master.healing import Healing
 from dfs_master.service import MasterService
@@ -447,3 +450,21 @@ def test_a_plan_counts_no_receipt_that_the_commit_will_not(master: Master) -> No
     ticket = plan(master, receipts=receipts).ticket
     assert ticket is not None
     assert {hop.node_id for hop in ticket.hops} == set(nodes)
+
+
+def test_events_do_not_pile_up(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader's reports are events; who has a ticket could fill the master's disk with them."""
+    monkeypatch.setattr(housekeeping, "EVENTS_KEPT", 5)
+    done: queue.SimpleQueue[object] = queue.SimpleQueue()
+    for number in range(1_020):
+        master.cluster.committer.submit(AddEvent("copy_reported", f"{number}"), done.put)
+    for _ in range(1_020):
+        done.get(timeout=20)
+    watch = housekeeping.Housekeeping(master.cluster)
+    watch.tidy()
+    for _ in range(200):
+        if master.cluster.reader.surplus_event(5) == 0:
+            break
+        time.sleep(0.05)
+    assert master.cluster.reader.surplus_event(5) == 0
+    assert master.cluster.reader.surplus_event(4) > 0

@@ -1,4 +1,4 @@
-"""Work in the background, a bounded step at a time: removed trees, old outcomes."""
+"""Work in the background, a bounded step at a time: removed trees, old outcomes, old events."""
 
 from dataclasses import dataclass
 
@@ -57,6 +57,25 @@ class ForgetRequests(Mutation[bool]):
         old = list(context.staging.old_requests(self.before_ms, self.limit))
         for row in old:
             context.staging.drop_request(row)
+        return len(old) == self.limit
+
+    def row_count(self) -> int:
+        """A row each."""
+        return self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetEvents(Mutation[bool]):
+    """Forget at most `limit` events up to an id, the oldest first; the reply says whether more may be left."""
+
+    last: int
+    limit: int = 1_000
+
+    def apply(self, context: Context) -> bool:
+        """One step."""
+        old = list(context.staging.old_events(self.last, self.limit))
+        for row in old:
+            context.staging.drop_event(row)
         return len(old) == self.limit
 
     def row_count(self) -> int:

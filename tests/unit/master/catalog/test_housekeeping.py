@@ -1,10 +1,14 @@
 """Removed trees are emptied and old outcomes forgotten, a bounded step at a time."""
 
+from contextlib import closing
+
 import pytest
 from tests.support.writing import Store, commit_files, file_commit, make_directories, remove
 
-from dfs_master.catalog.mutations.housekeeping import EmptyRemoved, ForgetRequests
+from dfs_master.catalog.engine import connect_raw, open_engine
+from dfs_master.catalog.mutations.housekeeping import EmptyRemoved, ForgetEvents, ForgetRequests
 from dfs_master.catalog.mutations.records import AddCredential, AddEvent, SetSetting
+from dfs_master.catalog.reader_cluster import surplus_event
 from dfs_wire.errors import UsageError
 
 
@@ -87,6 +91,25 @@ def test_two_steps_of_forgetting_in_one_group(store: Store) -> None:
     step = ForgetRequests(store.clock.wall_ms(), 10)
     assert store.run(step, step) == [False, False]
     assert store.one("SELECT count(*) FROM requests") == 0
+
+
+def test_old_events_are_forgotten_oldest_first(store: Store) -> None:
+    """Those up to the one behind the newest that are kept, at most as many as asked for."""
+    kinds = [f"{number}" for number in range(6)]
+    for kind in kinds:
+        store.do(AddEvent(kind, "subject"))
+
+    def left() -> list[str]:
+        return [kind for (kind,) in store.query("SELECT kind FROM events ORDER BY id")]
+
+    with closing(connect_raw(open_engine(store.path, read_only=True))) as connection:
+        last = surplus_event(connection.cursor(), 2)
+        assert surplus_event(connection.cursor(), len(kinds)) == 0
+    assert store.do(ForgetEvents(last, 3)) is True
+    assert left() == kinds[3:]
+    assert store.run(ForgetEvents(last, 3), ForgetEvents(last, 3)) == [False, False]
+    assert left() == kinds[-2:]
+    assert ForgetEvents(last, 3).row_count() == 3
 
 
 def test_settings_credentials_and_events_are_written(store: Store) -> None:
