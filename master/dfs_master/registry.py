@@ -21,7 +21,7 @@ from dfs_master.membership import (
 )
 from dfs_master.twins import Twins, Verdict
 from dfs_runtime.clock import Clock
-from dfs_wire.messages import Heartbeat, Order, VolumeState
+from dfs_wire.messages import Heartbeat, Order, OrderKind, VolumeState
 from dfs_wire.service import Session
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 ROW_SECONDS = 60.0
 #: The most orders one heartbeat's reply carries; the rest waits for the next.
 ORDERS_PER_REPLY_MAX = 256
+#: The most orders to look at a copy that wait for a node: readers' reports are their cause, and of those there may be
+#: any number. Other orders are few, and must not wait behind many of these. A node queues as many.
+LOOKS_WAITING_MAX = 1_000
 STEP_SECONDS = 1.0
 #: After an order others are likely for so long.
 ORDERS_LIKELY_SECONDS = 10.0
@@ -173,9 +176,12 @@ class NodeRegistry:
         return changes
 
     def order(self, node_id: int, order: Order) -> None:
-        """Have a node do something; the same order twice is one."""
+        """Have a node do something; the same order twice is one. One look too many is left for another report."""
         with self._lock:
-            self._orders[node_id][order.kind, order.digest] = order
+            waiting, key = self._orders[node_id], (order.kind, order.digest)
+            if order.kind is OrderKind.VERIFY and len(waiting) >= LOOKS_WAITING_MAX and key not in waiting:
+                return
+            waiting[key] = order
             self._orders_likely_until = self._clock.monotonic() + ORDERS_LIKELY_SECONDS
 
     @property

@@ -6,7 +6,13 @@ from dataclasses import replace
 import pytest
 
 from dfs_master.membership import DEAD, LIVE, SUSPECT, KnownNode
-from dfs_master.registry import ORDERS_LIKELY_SECONDS, ORDERS_PER_REPLY_MAX, ROW_SECONDS, NodeRegistry
+from dfs_master.registry import (
+    LOOKS_WAITING_MAX,
+    ORDERS_LIKELY_SECONDS,
+    ORDERS_PER_REPLY_MAX,
+    ROW_SECONDS,
+    NodeRegistry,
+)
 from dfs_runtime.clock import ManualClock
 from dfs_wire.limits import BUSY_HEARTBEAT_SECONDS, DEAD_SECONDS
 from dfs_wire.messages import Heartbeat, Order, OrderKind, VolumeState
@@ -189,6 +195,21 @@ def test_many_threads(clock: ManualClock) -> None:
     for thread in threads:
         thread.join()
     assert [each.used_bytes for each in registry.nodes.values()] == [199] * 8
+
+
+def test_only_so_many_looks_wait_for_a_node(registry: NodeRegistry) -> None:
+    """Readers may report every copy of a node that is dead. It keeps out no other order."""
+    registry.registered(node(), Session("node"))
+    for number in range(LOOKS_WAITING_MAX + 5):
+        registry.order(1, Order(OrderKind.VERIFY, number.to_bytes(4)))
+    registry.order(1, Order(OrderKind.VERIFY, (7).to_bytes(4), 99))
+    registry.order(1, Order(OrderKind.COPY, b"c"))
+    taken: list[Order] = []
+    while part := registry.take_orders(1):
+        taken += part
+    assert [int.from_bytes(each.digest) for each in taken[:-1]] == list(range(LOOKS_WAITING_MAX))
+    assert taken[-1].kind is OrderKind.COPY
+    assert taken[7].generation == 99
 
 
 def test_nodes_come_sooner_while_orders_are_likely(registry: NodeRegistry, clock: ManualClock) -> None:
