@@ -94,11 +94,13 @@ def test_a_workload_that_healed_nothing_is_an_error() -> None:
 def test_each_target_of_the_million_files_is_a_request_that_is_made() -> None:
     """A renamed request must not lose its target."""
     filled = Filled(million.FEW, 0)
-    requests = million._Store(Dfs.__new__(Dfs), filled, Random(1)).work()
+    store = million._Store(Cluster("process", Path("home")), Dfs.__new__(Dfs), filled, Random(1))
     wanted = {name for name in TARGETS if name.startswith("w8 ")}
-    assert wanted == {f"w8 {name}, factor" for name in requests}
-    once = sum(times for name, (times, _) in requests.items() if name in ("stat", "open", "delete"))
-    assert once <= million.FEW
+    assert wanted == {f"w8 {name}, factor" for name in million.REQUESTS}
+    assert store._prepare.keys() == million.REQUESTS.keys()
+    assert all(times % million.BATCHES == 0 for times in million.REQUESTS.values())
+    once = sum(times for name, times in million.REQUESTS.items() if name in ("stat", "open", "delete"))
+    assert once + million.WARM_UP <= million.FEW
     assert filled.path(999) == "/full/000000/000999"
 
 

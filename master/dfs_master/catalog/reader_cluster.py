@@ -37,7 +37,9 @@ SETTINGS = Statement(select(Setting.name, Setting.value))
 COPIES_BY_NODE = Statement(
     select(Replica.node_id, func.count()).where(Replica.state == ReplicaState.GOOD).group_by(Replica.node_id)
 )
-SURPLUS_EVENT = Statement(select(Event.id).order_by(Event.id.desc()).limit(1).offset(bindparam("kept")))
+_NEWEST = select(Event.id).order_by(Event.id.desc()).limit(bindparam("most")).subquery()
+#: How many of the newest `most` events there are, and the oldest of them.
+NEWEST_EVENTS = Statement(select(func.count(), func.min(_NEWEST.c.id)))
 
 
 class Counts(NamedTuple):
@@ -57,7 +59,8 @@ def nodes(cursor: DBAPICursor) -> list[NodeRow]:
 
 def surplus_event(cursor: DBAPICursor, kept: int) -> int:
     """The id of the newest event behind the newest `kept`; 0 where there are no more."""
-    return next((event_id for (event_id,) in SURPLUS_EVENT.all(cursor, kept=kept)), 0)
+    ((count, oldest),) = NEWEST_EVENTS.all(cursor, most=kept + 1)
+    return int(oldest) if count > kept else 0
 
 
 def copies_by_node(cursor: DBAPICursor) -> dict[int, int]:

@@ -38,6 +38,7 @@ _READ_ALL = {
     "reader_cluster.SETTINGS": "few rows",
     "reader_cluster.COPIES_BY_NODE": "counts over all, for status",
     "reader_cluster.CURRENT": "counts over all, for status",
+    "reader_cluster.NEWEST_EVENTS": "as many as are kept, every five minutes",
     "reader_policies.FIRST": "few rows",
 }
 
