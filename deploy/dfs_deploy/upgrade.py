@@ -85,7 +85,7 @@ class RollingUpgrade:
         for role in roles_to_bring_back(self._replaced):
             try:
                 self._bring_back(role)
-            except DfsError as second:
+            except (DfsError, OSError) as second:
                 if role == MASTER and self._runs_anew():
                     # Its database has the new schema by now, which the version before refuses to touch.
                     self._around.progress("the master stays at the new version: the one before cannot use its database")
@@ -106,7 +106,7 @@ class RollingUpgrade:
         for role in self._replaced:
             if role in self._done - running:
                 # What does not come up here is dealt with in its turn.
-                with suppress(DfsError):
+                with suppress(DfsError, OSError):
                     self._begin(role)
 
     def _bring_back(self, role: str) -> None:
@@ -131,7 +131,7 @@ class RollingUpgrade:
 
     def _runs_anew(self) -> bool:
         """Whether the new master serves again, in place of the old one that could not."""
-        with suppress(DfsError):
+        with suppress(DfsError, OSError):
             self._engine.stop(self._spec, [MASTER])
             self._begin(MASTER)
             return True

@@ -1,5 +1,6 @@
 """A rolling upgrade, over fakes: one role at a time, only while all is whole, and back again when one fails."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,6 +195,20 @@ def test_ctrl_c_stays_ctrl_c_where_a_role_does_not_come_back(bench: Bench, monke
     with pytest.raises(KeyboardInterrupt):
         bench.operator.upgrade("demo", everything=False)
     assert "node-1 did not come back either" in bench.said[-1]
+
+
+def test_a_full_disk_on_the_way_back_is_said_beside_the_first_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is started is noted in a file."""
+
+    def full(_spec: ClusterSpec, role: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    bench.engine.spoilt = {"node-2"}
+    monkeypatch.setattr(bench.engine, "bring_back", full)
+    with pytest.raises(UnavailableError, match=r"node-2 ended.* did not come back either \(.*No space left"):
+        bench.operator.upgrade("demo", everything=False)
 
 
 def test_a_master_whose_database_has_moved_on_stays_new(bench: Bench) -> None:
