@@ -257,7 +257,6 @@ class Operator:
         if root.exists() and not all(is_unfinished_description(entry.name) for entry in root.iterdir()):
             raise ConflictError(f"{root} exists and is no cluster; move it away, or use another --name.")
         if self._around.profiles.exists(name):
-            # A `destroy` that was killed behind the last data leaves one too; nothing tells them apart.
             raise ConflictError(
                 f"The profile {name!r} belongs to another cluster; use another --name, or delete profiles/{name}.toml "
                 "below DFS_HOME if that cluster is gone."

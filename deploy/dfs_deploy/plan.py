@@ -359,13 +359,13 @@ def plan_stop(spec: ClusterSpec, found: Found) -> Steps:
 def plan_destroy(spec: ClusterSpec, found: Found, *, delete_data: bool) -> Steps:
     """End the cluster; its data goes only when that is asked for.
 
-    The profile goes behind the data: who was interrupted in between and says the same again means the same cluster.
+    The description goes last of all: who was interrupted and says the same again means the same cluster. A profile that
+    outlived it would be in the way of the next cluster of that name, and no command would remove it.
     """
-    steps: list[Step] = [*_delete_what_is_left(spec), *plan_stop(spec, found), Dismantle()]
+    steps: list[Step] = [*_delete_what_is_left(spec), *plan_stop(spec, found), Dismantle(), RemoveProfile()]
     if delete_data:
-        return (*steps, DeleteData(), RemoveProfile())
-    steps.append(RemoveProfile())
-    if not spec.destroyed:
+        steps.append(DeleteData())
+    elif not spec.destroyed:
         steps.append(SaveSpec(replace(spec, destroyed=True, gone=())))
     return tuple(steps)
 

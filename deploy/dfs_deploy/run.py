@@ -120,8 +120,8 @@ class Run:
         spec, engine = self.spec, self._engine
         if existing is None:
             engine.stop(spec, spec.roles)
-            engine.take_back(spec)
             self._around.profiles.remove(spec.name)
+            engine.take_back(spec)
             return
         grown = spec.nodes[len(existing.nodes) :]
         engine.stop(spec, [node.name for node in grown])

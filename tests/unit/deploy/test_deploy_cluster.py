@@ -9,6 +9,7 @@ from tests.support.deploy import Bench, make_spec
 
 from dfs_deploy.cluster import Operator
 from dfs_deploy.plan import DeployRequest
+from dfs_deploy.spec import ClusterSpec
 from dfs_runtime.files import temporary_name
 from dfs_wire.errors import (
     ConflictError,
@@ -277,6 +278,29 @@ def test_destroy_with_delete_data_leaves_nothing(bench: Bench) -> None:
     assert bench.engine.running == set()
     with pytest.raises(NotFoundError):
         bench.operator.destroy("demo", delete_data=True)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_destroy_that_was_killed_leaves_the_cluster_or_its_name_free(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, *, behind: bool
+) -> None:
+    """Before its description went it is found again by the same command; behind that nothing of it is left."""
+    bench.operator.deploy(DEMO)
+    remove = bench.engine.remove
+
+    def killed(spec: ClusterSpec) -> None:
+        if behind:
+            remove(spec)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(bench.engine, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bench.operator.destroy("demo", delete_data=True)
+    if not behind:
+        bench.operator.destroy("demo", delete_data=True)
+    assert bench.profiles.known == {}
+    bench.operator.deploy(DEMO)
 
 
 def test_commands_on_a_cluster_that_is_not_there(bench: Bench) -> None:

@@ -344,10 +344,10 @@ def test_destroying_again_has_nothing_to_mark() -> None:
     assert plan_destroy(spec, Found(master_initialised=True), delete_data=False) == (Dismantle(), RemoveProfile())
 
 
-def test_destroy_deletes_data_before_the_profile() -> None:
+def test_destroy_deletes_the_description_last_of_all() -> None:
     """Only over stopped processes; an interrupted one leaves the name by which it is said again."""
     steps = plan_destroy(make_spec(), all_running(), delete_data=True)
-    assert steps[-3:] == (Dismantle(), DeleteData(), RemoveProfile())
+    assert steps[-3:] == (Dismantle(), RemoveProfile(), DeleteData())
     assert isinstance(steps[0], StopRoles)
 
 
