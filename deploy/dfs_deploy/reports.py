@@ -131,10 +131,12 @@ def damaged_sentence(name: str, left: DrainProgressReply) -> str:
     """Why a drain does not end, when that is damage; empty where it is not."""
     if not left.damaged:
         return ""
-    files = f" Among the files with something only there: {', '.join(left.files)}." if left.files else ""
+    what = f"{name} holds all that is left of {left.damaged} chunks, and that is damaged"
+    if not left.files:
+        return f"{what}; no file has them now: they are collected `version_grace_seconds` after theirs were removed."
     return (
-        f"{name} holds all that is left of {left.damaged} chunks, and that is damaged; {_DAMAGED_ADVICE} "
-        f"(`dfs explain PATH` says who had them).{files}"
+        f"{what}; {_DAMAGED_ADVICE} (`dfs explain PATH` says who had them). "
+        f"Among the files with something only there: {', '.join(left.files)}."
     )
 
 

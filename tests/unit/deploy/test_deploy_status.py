@@ -351,4 +351,6 @@ def test_a_damaged_last_copy_is_told_apart() -> None:
     assert "remove the files" in line
     assert safety_object(left)["chunks_damaged"] == 1
     assert "damaged; start the nodes" in damaged_sentence("node-1", left)
+    removed = DrainProgressReply(state="draining", chunks_left=1, bytes_left=9, only_here=1, damaged=1)
+    assert "no file has them now" in damaged_sentence("node-1", removed)
     assert damaged_sentence("node-1", DrainProgressReply(state="draining", chunks_left=2, bytes_left=9)) == ""
