@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.simulation.network import MasterEndpoint, Network, NodeEndpoint
 
@@ -209,13 +209,15 @@ class World:
         self.cluster: Cluster | None = None
         self.start_master()
         self.nodes = [SimulatedNode(self, number) for number in range(1, nodes + 1)]
+        self._nodes_made = nodes
         for node in self.nodes:
             node.start()
         self._clients = itertools.count(1)
 
     def add_node(self) -> SimulatedNode:
         """One node more, which joins at once."""
-        self.nodes.append(SimulatedNode(self, len(self.nodes) + 1))
+        self._nodes_made += 1
+        self.nodes.append(SimulatedNode(self, self._nodes_made))
         self.nodes[-1].start()
         return self.nodes[-1]
 
@@ -254,10 +256,14 @@ class World:
 
     def count(self, sql: str) -> int:
         """A number that the database holds."""
+        return int(self.rows(sql)[0][0])
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What the database holds."""
         with closing(connect_raw(open_engine(self._config.database, read_only=True))) as connection:
             cursor = connection.cursor()
             cursor.execute(sql)
-            return int(cursor.fetchall()[0][0])
+            return [tuple(row) for row in cursor.fetchall()]
 
     def client(self) -> Dfs:
         """A client of its own, with no threads."""
