@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.oracle import chunk_data
 
-#: Damages the file of a chunk; the second path is another chunk's file on the same volume.
+#: Damages the file of a chunk; the second path is another chunk's file.
 Damage = Callable[[Path, Path], None]
 
 #: Where the header keeps what, from the storage format: name -> offset of one byte of it.
