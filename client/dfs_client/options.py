@@ -1,12 +1,12 @@
 """What all commands of `dfs-client` have in common: help, the options for output and connection, remote arguments."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dfs_client.kept_options import keep_in
 from dfs_client.session import Session
-from dfs_wire.errors import UsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -26,21 +26,21 @@ def connection_options() -> list[click.Option]:
             ["--json"],
             is_flag=True,
             expose_value=False,
-            callback=_keep(_set_json),
+            callback=keep_in(Session, _set_json),
             help="Print JSON, one object a line; an error is its sentence and an object on standard error.",
         ),
         click.Option(
             ["--profile"],
             metavar="NAME",
             expose_value=False,
-            callback=_keep(_set_profile),
+            callback=keep_in(Session, _set_profile),
             help="The cluster to use, by the name of its profile.  [env: DFS_PROFILE; default: deployed last]",
         ),
         click.Option(
             ["--master"],
             metavar="HOST:PORT",
             expose_value=False,
-            callback=_keep(_set_master),
+            callback=keep_in(Session, _set_master),
             help="The master to use instead of the profile's.  [env: DFS_MASTER]",
         ),
     ]
@@ -56,20 +56,6 @@ def _set_profile(session: Session, value: object) -> None:
 
 def _set_master(session: Session, value: object) -> None:
     session.master = str(value)
-
-
-def _keep(store: Callable[[Session, object], None]) -> Callable[[click.Context, click.Parameter, Any], None]:
-    """A callback that keeps a given value in the session; an option that was not given changes nothing."""
-
-    def callback(context: click.Context, parameter: click.Parameter, value: object) -> None:
-        if value == "":
-            # It is what a variable that is not set leaves behind, and must not mean the cluster deployed last.
-            raise UsageError(f"{parameter.opts[0]} is empty; give it a value, or leave it out")
-        session = context.find_object(Session)
-        if session is not None and value:
-            store(session, value)
-
-    return callback
 
 
 class ClientCommand(click.Command):

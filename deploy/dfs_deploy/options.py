@@ -1,30 +1,15 @@
 """What all commands of `dfs` have in common: help and the options for the cluster and for output."""
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
+from dfs_client.kept_options import keep_in
 from dfs_deploy.session import Session
-from dfs_wire.errors import UsageError
 
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 pass_session = click.make_pass_decorator(Session)
-
-
-def _keep(store: Callable[[Session, object], None]) -> Callable[[click.Context, click.Parameter, Any], None]:
-    """A callback that keeps a given value in the session; an option that was not given changes nothing."""
-
-    def callback(context: click.Context, parameter: click.Parameter, value: object) -> None:
-        if value == "":
-            # It is what a variable that is not set leaves behind, and must not mean the cluster deployed last.
-            raise UsageError(f"{parameter.opts[0]} is empty; give it a value, or leave it out")
-        session = context.find_object(Session)
-        if session is not None and value:
-            store(session, value)
-
-    return callback
 
 
 def _set_json(session: Session, value: object) -> None:
@@ -41,7 +26,7 @@ def json_option() -> click.Option:
         ["--json"],
         is_flag=True,
         expose_value=False,
-        callback=_keep(_set_json),
+        callback=keep_in(Session, _set_json),
         help="Print JSON, one object a line; an error is its sentence and an object on standard error.",
     )
 
@@ -52,7 +37,7 @@ def name_option() -> click.Option:
         ["--name"],
         metavar="NAME",
         expose_value=False,
-        callback=_keep(_set_name),
+        callback=keep_in(Session, _set_name),
         help="The cluster.  [env: DFS_PROFILE; default: the one deployed last]",
     )
 
