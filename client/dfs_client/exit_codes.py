@@ -85,8 +85,9 @@ def _from_click(error: click.ClickException) -> DfsError:
         return DfsError(sentence)
     if error.ctx is None:
         return UsageError(sentence)
-    hint = f"ee '{error.ctx.command_path} --help'"
-    return UsageError(f"{sentence} S{hint}" if sentence.endswith("?") else f"{sentence}; s{hint}")
+    # A suggestion ends in a question mark, behind which a new sentence begins.
+    see = " See" if sentence.endswith("?") else "; see"
+    return UsageError(f"{sentence}{see} '{error.ctx.command_path} --help'")
 
 
 def _forget_standard_output() -> None:
