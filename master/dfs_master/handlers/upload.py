@@ -1,12 +1,10 @@
 """`Plan` and `Commit`."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from dfs_master.catalog.mutations.copies import after_receipt
+from dfs_master.catalog.mutations.copies import with_receipts
 from dfs_master.catalog.mutations.files import CommitFiles
-from dfs_master.catalog.reader_chunks import KnownChunk
-from dfs_master.catalog.rows import ReplicaRow
 from dfs_master.cluster import Cluster
 from dfs_master.handlers.chains import signed_along
 from dfs_master.handlers.replies import outcomes_to
@@ -72,7 +70,9 @@ class UploadHandlers:
             row = known.get(chunk.digest)
             if row is not None and row.size != chunk.size:
                 raise UsageError("a chunk's digest is known with another size; is the file changing?")
-            held = _holders(chunk.digest, row, receipts.get(chunk.digest, ()), nodes)
+            chunk_id, copies_known = (0, []) if row is None else (row.id, row.replicas)
+            before = {copy.node_id: copy for copy in copies_known}
+            _, held = with_receipts(nodes, chunk.digest, chunk_id, before, receipts.get(chunk.digest, ()))
             ticket = None
             if len(held) < copies:
                 ticket = self._ticket(session, chunk, copies - len(held), held, asked.exclude_nodes)
@@ -136,28 +136,6 @@ class UploadHandlers:
                 digests=bad,
             )
         return good
-
-
-def _holders(
-    digest: bytes, known: KnownChunk | None, receipts: Sequence[m.Receipt], nodes: Mapping[int, KnownNode]
-) -> set[int]:
-    """The nodes whose copies the commit will count. A receipt that a deletion or a finding outweighs is none there:
-    were it one here, its chunk would not be sent again, and each commit refused until the receipt expires.
-    """
-    chunk_id, copies = (0, []) if known is None else (known.id, known.replicas)
-    held = {copy.node_id for copy in copies if _counts(digest, copy, nodes)}
-    before = {copy.node_id: copy for copy in copies} if receipts else {}
-    return held | {
-        each.node_id for each in receipts if after_receipt(before.get(each.node_id), each, chunk_id) is not None
-    }
-
-
-def _counts(digest: bytes, copy: ReplicaRow, nodes: Mapping[int, KnownNode]) -> bool:
-    """Whether a known copy is verified, on a node that serves and answers for it; the commit asks for the same."""
-    node = nodes.get(copy.node_id)
-    if node is None or copy.state != "good":
-        return False
-    return node.copies_count and node.vouches(digest, copy.verified_at)
 
 
 def _check_plan(asked: m.PlanBody) -> None:

@@ -1,10 +1,10 @@
 """Which copies of a chunk count, and what a receipt or a finding makes of one. Decides; writes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dfs_master.catalog.models import ChunkState, ReplicaState
-from dfs_master.catalog.mutations.base import Context, require_int64
+from dfs_master.catalog.mutations.base import Context, NodeStanding, require_int64
 from dfs_master.catalog.rows import ChunkRow, ReplicaRow, new_chunk, new_replica
 from dfs_master.catalog.staged_content import Replicas
 from dfs_wire.errors import UsageError
@@ -90,20 +90,33 @@ def judge_chunk(context: Context, digest: bytes, size: int, evidence: Evidence, 
             wanted = max(known.copies_wanted, copies_wanted)
             row = known._replace(copies_wanted=wanted, unreferenced_since=None, state=_STORED)
         before = context.content.replicas(known.id)
-    replicas = dict(before)
-    counted = {node_id for node_id, replica in before.items() if _counts(context, digest, replica)}
-    for receipt in evidence.of(digest):
+    receipts = evidence.of(digest)
+    for receipt in receipts:
         _require_size(digest, receipt.size, size)
-        replica = after_receipt(replicas.get(receipt.node_id), receipt, row.id)
+    replicas, holders = with_receipts(context.nodes, digest, row.id, before, receipts)
+    return JudgedChunk(row, replicas, len(holders))
+
+
+def with_receipts(
+    nodes: Mapping[int, NodeStanding], digest: bytes, chunk_id: int, before: Replicas, receipts: Sequence[Receipt]
+) -> tuple[Replicas, set[int]]:
+    """A chunk's copies as they stand with these receipts of believed nodes, and the nodes whose copies count.
+
+    A plan asks the same as its commit: were a receipt that something outweighs a copy to the plan, its chunk would not
+    be sent again, and each commit be refused until the receipt expires.
+    """
+    replicas = dict(before)
+    holders = {node_id for node_id, replica in before.items() if _counts(nodes.get(node_id), digest, replica)}
+    for receipt in receipts:
+        replica = after_receipt(replicas.get(receipt.node_id), receipt, chunk_id)
         if replica is not None:
             replicas[receipt.node_id] = replica
-            counted.add(receipt.node_id)
-    return JudgedChunk(row, replicas, len(counted))
+            holders.add(receipt.node_id)
+    return replicas, holders
 
 
-def _counts(context: Context, digest: bytes, replica: ReplicaRow) -> bool:
+def _counts(node: NodeStanding | None, digest: bytes, replica: ReplicaRow) -> bool:
     """Whether a copy on record is one to acknowledge a file with: the process that runs at its node answers for it."""
-    node = context.nodes.get(replica.node_id)
     if node is None or replica.state != _GOOD:
         return False
     return node.copies_count and node.vouches(digest, replica.verified_at)
