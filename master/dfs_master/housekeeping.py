@@ -2,6 +2,7 @@
 
 import logging
 
+from dfs_master.catalog.mutations.base import Mutation
 from dfs_master.catalog.mutations.housekeeping import EmptyRemoved, ForgetEvents, ForgetRequests
 from dfs_master.catalog.mutations.nodes import SaveNodes
 from dfs_master.catalog.mutations.records import AddEvent
@@ -49,31 +50,24 @@ class Housekeeping:
         if self._cluster.safe_mode.held:
             return
         before_ms = self._cluster.clock.wall_ms() - REQUEST_MEMORY_SECONDS * 1000
-        self._cluster.committer.submit(EmptyRemoved(), self._go_on)
-        self._cluster.committer.submit(ForgetRequests(before_ms), _warn)
+        self._repeat(EmptyRemoved())
+        self._repeat(ForgetRequests(before_ms))
         now = self._cluster.clock.monotonic()
         if now >= self._events_at:
             self._events_at = now + EVENTS_SECONDS
-            self._forget_events(self._cluster.reader.surplus_event(EVENTS_KEPT))
+            if last := self._cluster.reader.surplus_event(EVENTS_KEPT):
+                self._repeat(ForgetEvents(last))
 
-    def _forget_events(self, last: int) -> None:
-        """Up to this id, a step behind the other."""
+    def _repeat(self, step: Mutation[bool]) -> None:
+        """Until nothing is left: each further thousand queues up behind what users asked meanwhile."""
 
-        def forgotten(result: bool | DfsError) -> None:
+        def done(result: bool | DfsError) -> None:
             if result is True:
-                self._forget_events(last)
+                self._repeat(step)
             else:
                 _warn(result)
 
-        if last:
-            self._cluster.committer.submit(ForgetEvents(last), forgotten)
-
-    def _go_on(self, result: bool | DfsError) -> None:
-        """More is left: the next thousand queue up behind what users asked meanwhile."""
-        if result is True:
-            self._cluster.committer.submit(EmptyRemoved(), self._go_on)
-        else:
-            _warn(result)
+        self._cluster.committer.submit(step, done)
 
 
 def _warn(result: object) -> None:
