@@ -167,10 +167,11 @@ class NodeRegistry:
             late = 0.0 if self._stepped_at is None else now - self._stepped_at - STEP_SECONDS
             self._stepped_at = now
             forgiven = late if late > _LATE_TOLERANCE_SECONDS else 0.0
-            after, changes = step(self._nodes, now, self.timing, late_seconds=forgiven)
+            timing = self.timing
+            after, changes = step(self._nodes, now, timing, late_seconds=forgiven)
             self._nodes = MappingProxyType(after)
             # What lies on a node that dies is to be copied at once.
-            if any(dies_soon(node, now, self.timing, ORDERS_LIKELY_SECONDS) for node in after.values()):
+            if any(dies_soon(node, now, timing, ORDERS_LIKELY_SECONDS) for node in after.values()):
                 self._orders_likely_until = now + ORDERS_LIKELY_SECONDS
         self.settle()
         return changes
