@@ -100,7 +100,7 @@ class Operator:
         with self._store.locked(name):
             spec = self._store.load(name)
             # One that is gone already: a command that was killed is said again, and finished.
-            if node not in {each.name for each in (*spec.nodes, *spec.gone)}:
+            if node not in spec.with_gone.roles[1:]:
                 raise NotFoundError(f"Cluster {name!r} has no {node}; see `dfs node list`.")
             return self._shrink(without_nodes(spec, [node]), spec)
 

@@ -216,7 +216,7 @@ def _changed_cluster(request: DeployRequest, existing: ClusterSpec, take_ports: 
     nodes = existing.nodes
     if want > have:
         # The name of a node that is gone is free when its volume is.
-        highest = max(node.number for node in (*existing.nodes, *existing.gone))
+        highest = max(node.number for node in existing.with_gone.nodes)
         ports = take_ports(want - have, None)
         nodes += tuple(NodeSpec(highest + step, port) for step, port in enumerate(ports, start=1))
     return replace(existing, nodes=nodes, destroyed=False)

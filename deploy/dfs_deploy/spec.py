@@ -84,7 +84,7 @@ class ClusterSpec:
     @property
     def ports(self) -> frozenset[int]:
         """Every port that belongs to the cluster for life; a node that is gone may still run on its own."""
-        return frozenset({self.master_port, *(node.port for node in (*self.nodes, *self.gone))})
+        return frozenset({self.master_port, *(node.port for node in self.with_gone.nodes)})
 
     @property
     def engine_key(self) -> str:
