@@ -88,14 +88,11 @@ class Cluster:
 
     def master_seconds(self) -> float:
         """Processor time that the master has used, to the microsecond, where `cpu_seconds` counts whole ticks."""
-        (master,) = (server for server in self.servers() if server.role == "master")
-        threads = Path(f"/proc/{master.pid}/task").glob("*/schedstat")
-        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in self._master_threads()) / 1e9
 
     def pin_master(self, cpus: set[int]) -> None:
         """Have the master's threads run on these processors only."""
-        (master,) = (server for server in self.servers() if server.role == "master")
-        for thread in Path(f"/proc/{master.pid}/task").iterdir():
+        for thread in self._master_threads():
             os.sched_setaffinity(int(thread.name), cpus)
 
     def memory_mib(self) -> dict[str, float]:
@@ -106,6 +103,11 @@ class Cluster:
                 if line.startswith("Pss:"):
                     used[server.role] += int(line.split()[1]) / 1024
         return used
+
+    def _master_threads(self) -> list[Path]:
+        """What the kernel tells of each."""
+        (master,) = (server for server in self.servers() if server.role == "master")
+        return list(Path(f"/proc/{master.pid}/task").iterdir())
 
     @staticmethod
     def _contained() -> list[int]:

@@ -1,4 +1,4 @@
-"""w8: the same requests to a cluster of a thousand files and to one of a million, a batch to each by turns.
+"""w8: the same requests to a cluster of a few thousand files and to one of a million, a batch to each by turns.
 
 The rows are written into the metadata databases while their masters are stopped (`bench.catalogs`). The nodes that they
 name never come, so the masters wait in safe mode and heal nothing; new files go to three nodes that are there.
