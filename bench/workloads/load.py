@@ -125,8 +125,10 @@ class _Client:
             return "remove"
         verbs = dict(WEIGHTS)
         if self._report.uploaded_bytes > self._bytes_per_second * passed + SIZE_MAX:
-            # The share of the disk is used up for now: small files only, so that there is always a writer.
+            # The share of the disk is used up for now. The last file stays: without one an upload would be due at once.
             del verbs["upload"]
+            if len(self._stored) == 1:
+                del verbs["remove"]
         return self._random.choices(list(verbs), list(verbs.values()))[0]
 
     def _upload(self) -> None:
