@@ -4,6 +4,8 @@ import threading
 import time
 from typing import Protocol
 
+from dfs_runtime import forks
+
 
 class Clock(Protocol):
     """Two readings and one pause; nothing else in dfs asks the operating system for time.
@@ -47,6 +49,11 @@ class ManualClock:
         self._lock = threading.Lock()
         self._monotonic = monotonic
         self._wall_ms = wall_ms
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In a child: nobody holds the lock."""
+        self._lock = threading.Lock()
 
     def monotonic(self) -> float:
         """Seconds, as last advanced."""

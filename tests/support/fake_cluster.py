@@ -1,7 +1,7 @@
 """A cluster in memory behind a `Dialer`: enough of a master and of nodes to try the client library, with faults.
 
 No sockets, no threads of its own, a clock that moves only when told. Headers and bodies are encoded and decoded as on
-the wire. Safe to share between threads: one lock around every request.
+the wire. Safe to share between threads: one lock around every request. A forked child has a cluster of its own.
 """
 
 import random
@@ -18,6 +18,7 @@ from tests.support.fake_master import CLUSTER_ID, FakeMaster, FakeNode
 from dfs_client.api import Dfs
 from dfs_client.executors import Executor, SerialExecutor
 from dfs_client.profile import Settings
+from dfs_runtime import forks
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer, GetStream, PutStream
 from dfs_wire.codec import decode, encode
@@ -49,7 +50,7 @@ class Fault:
     address: str | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeCluster(FakeMaster):
     """State of the whole cluster; tests look into it and spoil it directly."""
 
@@ -64,6 +65,14 @@ class FakeCluster(FakeMaster):
     hook: Callable[[str, m.Header], None] | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _turn: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In a child: nobody holds the lock."""
+        self._lock = threading.RLock()
 
     # -- what tests call ---------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ class FakeNode:
         return f"{self.name}:1"
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeMaster:
     """Names, versions and who holds what. Called under the cluster's lock."""
 

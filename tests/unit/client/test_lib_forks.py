@@ -48,10 +48,11 @@ def test_a_child_has_threads_of_its_own(threaded: Dfs) -> None:
     assert threaded.upload(io.BytesIO(CONTENT[1:]), "/parent").size == len(CONTENT) - 1
 
 
-def test_locks_that_threads_held_at_the_fork_are_free_in_the_child(threaded: Dfs) -> None:
+def test_locks_that_threads_held_at_the_fork_are_free_in_the_child(cluster: FakeCluster, threaded: Dfs) -> None:
     """All of them: the threads that would release them are not there."""
     engine = threaded._parts()
     holders = [engine.executor, engine.master, engine.sender.ahead, engine.sender._troubles, threaded]
+    holders += [cluster, cluster.clock]
     locks = [holder._lock for holder in holders] + [pool._lock for pool in threaded._pools]  # type: ignore[attr-defined]
     locks.append(engine.buffers._changed)
     for lock in locks:
