@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from dfs_client.display import human_bytes, visible
 from dfs_client.output import Output, error_object
+from dfs_runtime.words import plural
 from dfs_wire.errors import DfsError, InternalError
 
 
@@ -80,13 +81,6 @@ class Batch:
             self._output.note(visible(error.message if named else f"{what}: {error.message}"))
         total = self.done + len(self._failures)
         raise SomeFailedError(f"{len(self._failures)} of {plural(total, self._noun)} failed and are listed above")
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun: `1 file`, `2 files`, `3 directories`."""
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count} {noun[:-1]}ies" if noun.endswith("ry") else f"{count} {noun}s"
 
 
 def needed_error(error: DfsError | None) -> DfsError:

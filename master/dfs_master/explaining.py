@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dfs_master.catalog.models import ReplicaState
 from dfs_master.membership import DEAD, KnownNode, Timing
 from dfs_master.repair_rules import Fate, Move, fate_of
+from dfs_runtime.words import plural
 from dfs_wire.limits import GIB, KIB, MIB
 
 _UNITS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
@@ -75,7 +76,7 @@ def about_chunks(chunks: Sequence[ChunkSeen], scenery: Scenery) -> list[str]:
     sentences: list[str] = []
     for (wanted, copies), alike in list(groups.items())[:GROUPS_MAX]:
         places = ", ".join(_place(node, state, scenery) for node, state in copies) or "nowhere"
-        sentences.append(f"{_what(alike)}: {wanted} copies wanted; {places}.")
+        sentences.append(f"{_what(alike)}: {plural(wanted, 'copy')} wanted; {places}.")
         sentences += _lacking(alike[0], scenery)
     if len(groups) > GROUPS_MAX:
         sentences.append(f"{len(groups) - GROUPS_MAX} more groups of chunks lie elsewhere.")
@@ -87,15 +88,16 @@ def about_chunks(chunks: Sequence[ChunkSeen], scenery: Scenery) -> list[str]:
 
 def about_node(node: KnownNode, chunks: int, size: int, needed: int, scenery: Scenery) -> list[str]:
     """A node: its state and why, what it holds, and what would lack a copy without it (`needed` chunks)."""
-    holds = f"On record are {chunks} verified copies there, {size_text(size)}."
+    holds = f"On record there: {plural(chunks, 'verified copy')}, {size_text(size)}."
     if needed:
-        stop = f"{needed} chunks would have too few copies without it: it is not safe to lose."
+        stop = f"{plural(needed, 'chunk')} would have too few copies without it: it is not safe to lose."
     else:
         stop = "Every chunk has enough copies on other nodes: it is safe to stop."
     moves = [move for move in scenery.under_way if node.id in (move.source, move.target)]
     taking = sum(move.target == node.id for move in moves)
     giving = len(moves) - taking
-    return [_state(node, scenery), holds, stop, f"Under way: {taking} copies to it, {giving} copies from it."]
+    moving = f"Under way: {plural(taking, 'copy')} to it, {plural(giving, 'copy')} from it."
+    return [_state(node, scenery), holds, stop, moving]
 
 
 def _what(chunks: Sequence[ChunkSeen]) -> str:
@@ -135,7 +137,7 @@ def _lacking(chunk: ChunkSeen, scenery: Scenery) -> list[str]:
 def _patience(node: KnownNode, scenery: Scenery) -> str:
     """What is waited for."""
     if node.id in scenery.held:
-        return "many nodes vanished at once, so nothing is repaired until they are back or `dfs repair force` is said"
+        return "many nodes vanished at once, so nothing is repaired until they are back, or `dfs repair --force`"
     if node.maintenance_until > scenery.now:
         return f"maintenance, for {node.maintenance_until - scenery.now:.0f} s more at the most"
     patience = scenery.timing.left_seconds if node.leaving else scenery.timing.dead_seconds
@@ -159,7 +161,7 @@ def _survival(count: int) -> str:
         return "It cannot be read in full now: a chunk has no verified copy on a node that is there."
     if count == 0:
         return "It can be read, and survives no further loss: a chunk has one verified copy left."
-    return f"It survives the loss of any {count} node{'s' if count > 1 else ''} at once."
+    return f"It survives the loss of any {plural(count, 'node')} at once."
 
 
 def _under_way(digests: Set[bytes], scenery: Scenery) -> list[str]:
@@ -167,7 +169,7 @@ def _under_way(digests: Set[bytes], scenery: Scenery) -> list[str]:
     if not moves:
         return ["Nothing is under way for it."]
     pairs = Counter((scenery.name(move.source), scenery.name(move.target)) for move in moves)
-    return [f"Under way: {count} copies from {source} to {target}." for (source, target), count in pairs.items()]
+    return [f"Under way: {plural(count, 'copy')} from {giver} to {taker}." for (giver, taker), count in pairs.items()]
 
 
 def _state(node: KnownNode, scenery: Scenery) -> str:

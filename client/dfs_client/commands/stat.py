@@ -2,7 +2,6 @@
 
 import click
 
-from dfs_client.batch import plural
 from dfs_client.display import mode_string, octal_mode, utc_time
 from dfs_client.entries import holders, stat_record
 from dfs_client.options import REMOTE_PATH, ClientCommand
@@ -10,6 +9,7 @@ from dfs_client.output import Output
 from dfs_client.readings import Readings
 from dfs_client.session import Session
 from dfs_client.types import FileStat
+from dfs_runtime.words import plural
 from dfs_wire.messages import EntryKind
 
 

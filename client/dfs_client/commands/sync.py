@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dfs_client.batch import Batch, plural
+from dfs_client.batch import Batch
 from dfs_client.display import visible
 from dfs_client.options import ClientCommand
 from dfs_client.output import Output
@@ -14,6 +14,7 @@ from dfs_client.sync import SyncItem, SyncPlan, Tree, plan_sync, same_size_and_t
 from dfs_client.sync_run import NOTHING_REMOVED, SyncRun
 from dfs_client.sync_sides import LocalSide, RemoteSide, local_digest
 from dfs_client.sync_targets import Down, Target, Up
+from dfs_runtime.words import plural
 from dfs_wire.errors import ConflictError, DfsError, UsageError, WrongKindError
 
 #: Marks the remote side.

@@ -9,6 +9,7 @@ from dfs_master.cluster import Cluster
 from dfs_master.explaining import ChunkSeen, Scenery, about_chunks, about_node, size_text, survives
 from dfs_master.healing import Healing
 from dfs_master.unsure import unsure_nodes
+from dfs_runtime.words import plural
 from dfs_wire import messages as m
 from dfs_wire.channel import Answer
 from dfs_wire.codec import encode_list
@@ -71,14 +72,14 @@ class ExplainHandlers:
             infos = reader.chunk_infos(entry.version) if entry.kind is m.EntryKind.FILE else []
             known = reader.known_chunks([info.digest for info in infos])
         policy = f"the policy of {source}" if source else "the cluster's policy"
-        wanted = f"{copies} copies are wanted by {policy}."
+        wanted = f"{plural(copies, 'copy')} {'is' if copies == 1 else 'are'} wanted by {policy}."
         if entry.kind is m.EntryKind.DIRECTORY:
             return Explained("directory", -1, [f"{entry.path} is a directory; for what is in it {wanted}"])
         chunks = [
             ChunkSeen(digest, chunk.size, copies, tuple((each.node_id, each.state) for each in chunk.replicas))
             for digest, chunk in known.items()
         ]
-        head = f"{entry.path} is a file of {size_text(entry.size)} in {len(infos)} pieces; {wanted}"
+        head = f"{entry.path} is a file of {size_text(entry.size)} in {plural(len(infos), 'piece')}; {wanted}"
         if not chunks:
             return Explained("file", len(scenery.nodes) - 1, [head, "It is empty: only the master's database has it."])
         return Explained("file", survives(chunks, scenery), [head, *about_chunks(chunks, scenery)])

@@ -92,7 +92,7 @@ def test_copies_under_way_are_told() -> None:
     move = Move(1, DIGEST, 1024, source=1, target=3)
     other = Move(2, b"x" * 32, 1024, source=1, target=3)
     text = told([chunk((1, "good"))], scenery(node(1), node(3), under_way=(move, other)))
-    assert "Under way: 1 copies from node-1 to node-3." in text
+    assert "Under way: 1 copy from node-1 to node-3." in text
 
 
 def explained(master: Master, subject: str) -> tuple[m.ExplainReply, str]:
@@ -110,7 +110,7 @@ def test_paths_chunks_and_nodes_at_a_whole_master(tmp_path: Path) -> None:
         master.upload("/dir/a", content, nodes[:2])
         reply, text = explained(master, "/dir/a")
         assert (reply.kind, reply.survives) == ("file", 1)
-        assert "/dir/a is a file of 100 bytes in 1 pieces; 2 copies are wanted by the cluster's policy." in text
+        assert "/dir/a is a file of 100 bytes in 1 piece; 2 copies are wanted by the cluster's policy." in text
         reply, text = explained(master, "/dir")
         assert reply.kind == "directory"
         for name in (digest, digest[:8]):
@@ -120,7 +120,7 @@ def test_paths_chunks_and_nodes_at_a_whole_master(tmp_path: Path) -> None:
         for name in ("node-1", str(nodes[0])):
             reply, text = explained(master, name)
             assert reply.kind == "node"
-            assert "On record are 1 verified copies there" in text
+            assert "On record there: 1 verified copy" in text
             assert "not safe to lose" in text
         assert "safe to stop" in explained(master, "node-3")[1]
         for unknown in ("/none", "f" * 64, "nobody"):
