@@ -7,6 +7,7 @@ from dfs_deploy.engine import Engine
 from dfs_deploy.reports import damaged_sentence
 from dfs_deploy.surroundings import Record, Surroundings
 from dfs_runtime.clock import Deadline
+from dfs_runtime.words import plural
 from dfs_wire.errors import ConflictError, DfsError, TimedOutError, UnavailableError
 from dfs_wire.messages import DrainProgressReply
 
@@ -119,11 +120,11 @@ class Leaving:
             # Damage may only seem so while nodes that just came back list their chunks: it is said, and waited for.
             damage = " ".join(filter(None, (damaged_sentence(name, each) for name, each in progress.items())))
             if (left, damage) != before:
-                around.progress(f"draining {names}: {left} chunks left. {damage}".rstrip(". "))
+                around.progress(f"draining {names}: {plural(left, 'chunk')} left. {damage}".rstrip(". "))
                 before, patience = (left, damage), Deadline(around.clock, DRAIN_SECONDS)
             if patience.passed():
                 why = damage or "are the other nodes live, and have they space? See `dfs status`."
-                raise TimedOutError(f"Draining {names} makes no progress with {left} chunks left; {why}")
+                raise TimedOutError(f"Draining {names} makes no progress with {plural(left, 'chunk')} left; {why}")
             around.clock.sleep(_DRAIN_POLL_SECONDS)
 
     def _undrained(self, leaving: Mapping[str, int]) -> dict[str, DrainProgressReply]:

@@ -1,6 +1,7 @@
 """How repair and rebalance stand, as text and as JSON."""
 
 from dfs_client.display import human_bytes
+from dfs_runtime.words import plural
 from dfs_wire.messages import RepairStatusReply
 
 _STATES = {
@@ -66,7 +67,8 @@ def _left(reply: RepairStatusReply) -> str:
     if not reply.chunks_left:
         return "; still looking" if reply.counting else ""
     count = "at least " if reply.counting else ""
-    text = f"; {count}{reply.chunks_left} chunks left, {human_bytes(reply.bytes_left)}, {reply.under_way} under way"
+    chunks = f"{count}{plural(reply.chunks_left, 'chunk')} left"
+    text = f"; {chunks}, {human_bytes(reply.bytes_left)}, {reply.under_way} under way"
     return text + _pace(reply.bytes_per_second, reply.seconds_left)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from dfs_deploy.engine import LogLine
 from dfs_deploy.plan import Change, Found, StartNode
 from dfs_deploy.spec import ClusterSpec
+from dfs_runtime.words import plural
 from dfs_wire.messages import DrainProgressReply
 
 #: Fields of a log record that stand in every line's beginning.
@@ -55,11 +56,11 @@ def deployed_lines(change: Change) -> list[str]:
     """What a person wants to know after a deploy."""
     spec = change.spec
     if not change.steps:
-        return [f"Cluster {spec.name} runs already with {len(spec.nodes)} nodes; nothing was changed."]
+        return [f"Cluster {spec.name} runs already with {plural(len(spec.nodes), 'node')}; nothing was changed."]
     begun = sum(isinstance(step, StartNode) for step in change.steps)
     return [
-        f"Cluster {spec.name} runs: master {spec.master_address}, {len(spec.nodes)} nodes "
-        f"({begun} started now), {spec.copies} copies of every file.",
+        f"Cluster {spec.name} runs: master {spec.master_address}, {plural(len(spec.nodes), 'node')} "
+        f"({begun} started now), {plural(spec.copies, 'copy')} of every file.",
         "Try: dfs-client upload FILE    dfs-client list    dfs status",
     ]
 
@@ -131,7 +132,7 @@ def damaged_sentence(name: str, left: DrainProgressReply) -> str:
     """Why a drain does not end, when that is damage; empty where it is not."""
     if not left.damaged:
         return ""
-    what = f"{name} holds all that is left of {left.damaged} chunks, and that is damaged"
+    what = f"{name} holds all that is left of {plural(left.damaged, 'chunk')}, and that is damaged"
     if not left.files:
         return f"{what}; no file has them now: they are collected `version_grace_seconds` after theirs were removed."
     return (
@@ -145,7 +146,7 @@ def safety_lines(name: str, left: DrainProgressReply) -> list[str]:
     files = f" Among them: {', '.join(left.files)}." if left.files else ""
     if left.only_here:
         damaged = f" Damaged on {name} as well: {left.damaged}; {_DAMAGED_ADVICE}." if left.damaged else ""
-        return [f"Do not stop {name} now: {left.only_here} chunks can be read nowhere else.{files}{damaged}"]
+        return [f"Do not stop {name} now: {plural(left.only_here, 'chunk')} can be read nowhere else.{files}{damaged}"]
     if left.chunks_left:
         what = f"every file can still be read, but {left.chunks_left} chunks have too few copies while it is away"
         return [f"{name} may be stopped: {what}."]

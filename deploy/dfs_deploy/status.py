@@ -8,6 +8,7 @@ from dfs_client.output import Column, Output
 from dfs_deploy.client_health import connect_as_operator
 from dfs_deploy.repair_report import repair_lines, repair_object
 from dfs_deploy.session import Session
+from dfs_runtime.words import plural
 from dfs_wire.errors import UnavailableError
 from dfs_wire.messages import NodeInfo, RepairStatusReply, StatusReply
 
@@ -142,7 +143,7 @@ def show_status(seen: Seen, output: Output) -> None:
         [
             ("cluster", seen.name),
             ("master", f"{seen.address}, {reply.state}, epoch {reply.epoch}"),
-            ("files", f"{reply.files} with {human_bytes(reply.bytes)}, {reply.copies} copies wanted"),
+            ("files", f"{reply.files} with {human_bytes(reply.bytes)}, {plural(reply.copies, 'copy')} wanted"),
             ("health", _health(reply)),
             *([] if seen.repair is None else repair_lines(seen.repair, brief=True)),
             *([("note", reply.notice)] if reply.notice else []),
@@ -154,7 +155,7 @@ def show_status(seen: Seen, output: Output) -> None:
 
 def _health(reply: StatusReply) -> str:
     if reply.unreadable:
-        return f"{reply.unreadable} files cannot be read"
+        return f"{plural(reply.unreadable, 'file')} cannot be read"
     if reply.under_replicated:
         return f"all files can be read; {reply.under_replicated} chunks have too few copies"
     return "all files have all their copies"

@@ -147,5 +147,5 @@ def _carry_out(run: SyncRun, plan: SyncPlan, source: Tree, output: Output) -> No
     with progress_bar(output, "syncing", files=len(plan.copy), bytes_total=size) as progress:
         run.carry_out(progress, output.note)
     if not output.json:
-        copied, made = plural(run.done["copy"], "file"), run.done["make"]
-        output.line(f"synced: {copied} copied, {run.done['delete']} deleted, {made} directories made")
+        copied, made = plural(run.done["copy"], "file"), plural(run.done["make"], "directory")
+        output.line(f"synced: {copied} copied, {run.done['delete']} deleted, {made} made")

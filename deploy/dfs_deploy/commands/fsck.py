@@ -4,6 +4,7 @@ import click
 
 from dfs_deploy.options import ClusterCommand, pass_session
 from dfs_deploy.session import Session
+from dfs_runtime.words import plural
 
 
 @click.command(cls=ClusterCommand)
@@ -48,7 +49,7 @@ def fsck(session: Session, *, verify_data: bool, fix: bool, wait: float) -> None
             result = wait_until_mended(result, checked, clock, wait, lambda found: tell(dfs, found))
     show(result, session.output)
     if told:
-        session.output.note(f"the master was told of {told} damaged copies and repairs them")
+        session.output.note(f"the master was told of {plural(told, 'damaged copy')}; what is damaged is repaired")
     if result.damaged:
         raise CorruptError("Something is damaged; the lines above name it.")
     if result.unscanned:

@@ -4,6 +4,7 @@ import click
 
 from dfs_deploy.options import ClusterCommand, pass_session
 from dfs_deploy.session import Session
+from dfs_runtime.words import plural
 
 
 @click.command(cls=ClusterCommand)
@@ -19,4 +20,5 @@ def start(session: Session) -> None:
         session.output.record(change_object(change, running=len(change.spec.roles)))
         return
     done = "runs" if change.steps else "ran already"
-    session.output.line(f"Cluster {name} {done}: master {change.spec.master_address}, {len(change.spec.nodes)} nodes.")
+    nodes = plural(len(change.spec.nodes), "node")
+    session.output.line(f"Cluster {name} {done}: master {change.spec.master_address}, {nodes}.")

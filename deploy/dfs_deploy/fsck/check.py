@@ -11,6 +11,7 @@ from dfs_deploy.fsck.compare import Findings, compare, paths_of_digest
 from dfs_deploy.fsck.evidence import Evidence
 from dfs_deploy.fsck.scan import parse
 from dfs_deploy.spec import ClusterSpec, NodeSpec
+from dfs_runtime.words import plural
 from dfs_wire.errors import CorruptError, DfsError, VolumeForeignError
 
 #: Volumes that are read at once: they are different disks, or should be.
@@ -53,7 +54,7 @@ def check(engine: Engine, spec: ClusterSpec, *, read_data: bool, progress: Calla
         progress("copying the metadata")
         engine.save_catalog(spec, place / "catalog.db")
         nodes = [node for node in spec.nodes if node.id is not None]
-        progress(f"reading {len(nodes)} volumes")
+        progress(f"reading {plural(len(nodes), 'volume')}")
         with ThreadPoolExecutor(max_workers=SCANS_AT_ONCE) as together:
             scans = list(together.map(lambda node: _scan(engine, spec, node, place, read_data=read_data), nodes))
         progress("comparing")

@@ -4,6 +4,7 @@ from dfs_client.display import human_bytes, visible
 from dfs_client.output import Output
 from dfs_deploy.fsck.check import CheckResult
 from dfs_deploy.fsck.compare import PoorChunk
+from dfs_runtime.words import plural
 
 #: Files that a sentence names; the object has all of them.
 PATHS_SHOWN = 3
@@ -87,7 +88,8 @@ def _sentences(result: CheckResult, output: Output) -> None:
             f"{len(found.unknown)} copies ({size}) belong to no file: uploads under way, or orphans that are collected"
             " when their time has come (`dfs settings list`, orphan_seconds)"
         )
-    looked = f"{found.copies} copies ({human_bytes(found.bytes)}) on {len(result.scanned)} volumes looked at"
+    volumes = plural(len(result.scanned), "volume")
+    looked = f"{plural(found.copies, 'copy')} ({human_bytes(found.bytes)}) on {volumes} looked at"
     output.line(f"{looked}: {_verdict(result)}")
 
 

@@ -249,7 +249,7 @@ def test_a_drain_that_damage_holds_up_says_so(bench: Bench) -> None:
     bench.health.stuck, bench.health.damaged = True, 1
     with pytest.raises(TimedOutError, match="makes no progress with 3 chunks left; node-2 holds") as caught:
         bench.operator.remove_node("demo", "node-2")
-    for words in ("all that is left of 1 chunks, and that is damaged", "start the nodes", "remove the files", "/a"):
+    for words in ("all that is left of 1 chunk, and that is damaged", "start the nodes", "remove the files", "/a"):
         assert words in caught.value.message
     assert any("chunks left. node-2 holds all that is left" in line for line in bench.said)
     assert bench.health.drains == [(2, False), (2, True)]

@@ -318,7 +318,7 @@ def test_maintenance_says_whether_it_is_safe(dfs: Callable[..., int], capsys: py
     fake = FakeDfs()
     assert dfs(fake, "node", "maintenance", "node-2", "--hours", "2") == 0
     assert "node-2 is in maintenance until 2023-11-14" in (shown := capsys.readouterr().out)
-    assert "Do not stop node-2 now: 1 chunks can be read nowhere else. Among them: /a." in shown
+    assert "Do not stop node-2 now: 1 chunk can be read nowhere else. Among them: /a." in shown
     assert dfs(fake, "node", "maintenance", "node-2", "--off", "--json") == 0
     assert json.loads(capsys.readouterr().out)["maintenance_until"] is None
     assert dfs(fake, "node", "maintenance", "node-9") == 3
