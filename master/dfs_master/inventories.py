@@ -51,8 +51,9 @@ def compare(records: Iterable[CopyOnRecord], page: Iterable[InventoryChunk], *, 
     """Compare one page with the node's rows of the same range.
 
     What was stored, or looked at by the node, after `started_at_ms` is newer than the page, which is not held against
-    it. But a good copy that the page lacks is looked at in any case: it may have been lost in a crash just now. A copy
-    that is being deleted, or was, does not account for a file that is there.
+    it. But where they differ about a good copy, it is looked at in any case: it may have been lost in a crash just now,
+    or been called bad while its disk was away. A copy that is being deleted, or was, does not account for a file that
+    is there.
     """
     present = {each.digest: each for each in page}
     asks: list[InventoryAsk] = []
@@ -67,7 +68,7 @@ def compare(records: Iterable[CopyOnRecord], page: Iterable[InventoryChunk], *, 
         present.pop(record.digest, None)
         is_newer = max(record.stored_at, record.verified_at) > started_at_ms - MARGIN_MS
         if record.state != ReplicaState.GOOD:
-            if found is not None and not is_newer:
+            if found is not None and not (found.damage and is_newer):
                 asks.append(InventoryAsk(record.digest))
         elif found is None or found.damage or found.size != record.size:
             asks.append(InventoryAsk(record.digest))

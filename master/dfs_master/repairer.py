@@ -12,14 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from dfs_master.catalog.models import ReplicaState
 from dfs_master.catalog.mutations.records import AddEvent
-from dfs_master.catalog.reader_repair import ShortCursor
+from dfs_master.catalog.reader_repair import ChunkCopies, ShortCursor
 from dfs_master.cluster import Cluster
 from dfs_master.copy_desk import CopyDesk
 from dfs_master.mass_failure import MassFailure, mass_failures
 from dfs_master.membership import KnownNode
 from dfs_master.pace import RateMeter, TokenBucket
 from dfs_master.repair_rules import Fate, Obstacle, Scene, fate_of, need_of, plan_chunk
+from dfs_master.second_looks import SecondLooks
 from dfs_master.worklist import Lacking, Worklist
 from dfs_wire import messages as m
 
@@ -41,6 +43,8 @@ SHORT_SECONDS = 2.0
 DRAINING_SECONDS = 15.0
 GONE_SECONDS = 60.0
 PAGE_PAUSE_SECONDS = 0.2
+
+_AMISS = (ReplicaState.BAD, ReplicaState.MISSING)
 
 
 @dataclass(slots=True)
@@ -96,6 +100,7 @@ class Repairer:
         self._known: frozenset[int] = frozenset()
         self._fates: dict[int, Fate] = {}
         self._stuck: dict[int, Obstacle] = {}
+        self._second_looks = SecondLooks()
         self._held: frozenset[int] = frozenset()
         self._forced: frozenset[int] = frozenset()
         self._lock = threading.Lock()
@@ -200,6 +205,7 @@ class Repairer:
         if came_back or self._work.overflowed:
             self._work.clear()
             self._stuck.clear()
+            self._second_looks.clear()
             self._gone.clear()
             self._short = Look(SHORT_SECONDS)
         self._fates, self._known = fates, frozenset(nodes)
@@ -285,10 +291,18 @@ class Repairer:
                 continue
             self._work.put(chunk_id, Lacking(need.left, chunk.size, need.lacking))
             moves, obstacle = plan_chunk(chunk, scene, need)
+            if obstacle is Obstacle.NO_SOURCE and self._second_looks.is_due(chunk_id, now):
+                self._look_at_bad_copies(chunk, nodes)
             for move in moves:
                 self._bucket.take(move.size)
                 self._desk.order(move)
             self._settle(chunk_id, obstacle, ordered=bool(moves or scene.traffic.targets.get(chunk.digest)), now=now)
+
+    def _look_at_bad_copies(self, chunk: ChunkCopies, nodes: Mapping[int, KnownNode]) -> None:
+        """No other copy can be had now: perhaps one of these is well after all, as when its disk was away."""
+        for node_id, state in chunk.copies:
+            if state in _AMISS and node_id in nodes and nodes[node_id].reachable:
+                self._cluster.registry.order(node_id, m.Order(m.OrderKind.VERIFY, chunk.digest))
 
     def _settle(self, chunk_id: int, obstacle: Obstacle | None, *, ordered: bool, now: float) -> None:
         """Where a chunk waits now: for its orders, for the next round, or for a while."""
@@ -308,6 +322,7 @@ class Repairer:
     def _drop(self, chunk_id: int) -> None:
         self._work.drop(chunk_id)
         self._stuck.pop(chunk_id, None)
+        self._second_looks.forget(chunk_id)
 
     # -- telling -----------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import io
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -54,12 +54,7 @@ def test_no_acknowledged_file_is_lost_by_a_power_cut(
     takes no more writes 3. the node is killed, its disk mounted again 4. every file ever acknowledged is read back.
     """
     cluster = make_cluster(deploy=False)
-    cluster.engine.volumes.create(
-        cluster.volume(NODE),
-        driver="local",
-        driver_opts=on_disk(disks[NODE]),
-        labels={LABEL_CLUSTER: cluster.name, LABEL_HOME: str(cluster.home), LABEL_ROLE: NODE},
-    )
+    give_disk(cluster, disks[NODE])
     cluster.deploy("--nodes", "1", "--copies", "1")
     os.sync()
     drill(cluster, {NODE: disks[NODE]}, CUTS, tmp_path)
@@ -78,6 +73,36 @@ def test_no_acknowledged_file_is_lost_when_all_lose_power_at_once(
     cluster.dfs("deploy")
     os.sync()
     drill(cluster, disks, TOTAL_CUTS, tmp_path)
+
+
+def test_what_a_node_finds_on_a_dead_disk_is_not_held_against_it(
+    disks: Mapping[str, PowerCutDisk], make_cluster: MakeCluster, tmp_path: Path
+) -> None:
+    """It reads all while its disk is gone, and says that all is bad. The disk comes back: so do the files, at once."""
+    cluster = make_cluster(deploy=False)
+    give_disk(cluster, disks[NODE])
+    cluster.deploy("--nodes", "1", "--copies", "1")
+    stored = {f"/{number}": os.urandom(1_000 + 100_000 * number) for number in range(FILES_A_CUT)}
+    with cluster.client() as dfs:
+        for path, content in stored.items():
+            dfs.upload(io.BytesIO(content), path)
+        cut_all([disks[NODE]])
+        cluster.dfs("node", "verify", NODE)
+        poll_for("files being unreadable", lambda: "3 files" in cluster.dfs("status", check=False).stderr, seconds=60)
+    power_off(cluster, [NODE])
+    power_on(cluster, {NODE: disks[NODE]})
+    check(cluster, stored, tmp_path, 0)
+    assert cluster.status()["unreadable"] == 0
+
+
+def give_disk(cluster: DockerCluster, disk: PowerCutDisk) -> None:
+    """Let the volume of the node lie on a disk, before the cluster is made."""
+    cluster.engine.volumes.create(
+        cluster.volume(NODE),
+        driver="local",
+        driver_opts=on_disk(disk),
+        labels={LABEL_CLUSTER: cluster.name, LABEL_HOME: str(cluster.home), LABEL_ROLE: NODE},
+    )
 
 
 def move_volume(cluster: DockerCluster, role: str, disk: PowerCutDisk) -> None:
@@ -200,7 +225,7 @@ def hold_still(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> Non
         cluster.pause(role)
 
 
-def power_off(cluster: DockerCluster, disks: Mapping[str, PowerCutDisk]) -> None:
+def power_off(cluster: DockerCluster, disks: Iterable[str]) -> None:
     """Kill what still runs over the dead disks. A process that was held still dies before it makes another step."""
     containers = [cluster.container(role) for role in disks]
     for container in containers:

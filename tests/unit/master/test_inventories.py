@@ -73,6 +73,14 @@ def test_a_copy_that_was_given_up_and_is_there(state: str) -> None:
     assert not asked([on_record(A, state)], [])
 
 
+def test_a_copy_that_was_given_up_just_now_and_is_there() -> None:
+    """Its disk was away for a moment, and the node began anew. One that is still bad is no news."""
+    for state in ("bad", "missing"):
+        record = on_record(A, state, stored=NOW_MS)
+        assert asked([record], [in_page(A)]) == [A]
+        assert not asked([record], [in_page(A, damage="truncated", size=0, generation=0)])
+
+
 def test_what_is_newer_than_the_page_is_not_judged() -> None:
     """Stored or verified while the node made its list, the page cannot have it: the node looks, but none is lost."""
     just_now = on_record(A, stored=NOW_MS - MARGIN_MS + 1)
@@ -82,8 +90,6 @@ def test_what_is_newer_than_the_page_is_not_judged() -> None:
         findings = compare([record], [], started_at_ms=NOW_MS)
         assert [each.digest for each in findings.asks] == [A]
         assert (findings.lost, findings.doubts) == (lost, {A: record.verified_at})
-    for state in ("bad", "missing"):
-        assert not asked([just_now._replace(state=state)], [in_page(A)])
     assert not asked([just_now], [in_page(A, generation=6)])
 
 

@@ -217,6 +217,22 @@ def test_what_cannot_be_done_is_said(bench: Bench) -> None:
     assert bench.healing.repairer.is_idle
 
 
+def test_bad_copies_are_looked_at_again_where_there_is_no_other(bench: Bench) -> None:
+    """Both nodes lost their disks for a moment: each is asked again, ever less often; one that is well ends it."""
+    for name in ("a", "b"):
+        bench.beat(name, Finding(DIGEST, 0, FindingKind.CORRUPT, "unreadable"))
+    looks = bench.live(3)
+    for name in ("a", "b"):
+        assert looks[name] == [m.Order(OrderKind.VERIFY, DIGEST)]
+    assert looks["c"] == []
+    assert len(bench.live(120)["a"]) in (3, 4)  # after 10, 20 and 40 s, as near as a parked chunk comes to it
+    bench.beat("b", Finding(DIGEST, 1, FindingKind.GOOD))
+    # The copy that is still bad is written anew from the one that is well.
+    orders = bench.live(15)
+    assert [(order.kind, order.source_node) for order in orders["a"]] == [(OrderKind.COPY, bench.id("b"))]
+    assert orders["b"] == orders["c"] == []
+
+
 def test_the_rate_limit_holds_back(bench: Bench) -> None:
     """With a byte a second only the first chunk goes out."""
     holder = bench.master.cluster.settings
