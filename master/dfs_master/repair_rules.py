@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from random import Random
 
-from dfs_master.catalog.models import ReplicaState
+from dfs_master.catalog.models import LOST_STATES, ReplicaState
 from dfs_master.catalog.reader_repair import ChunkCopies
 from dfs_master.membership import DEAD, FAILED, PRESENT, KnownNode
 from dfs_master.placement import Crowd, choose, has_room_for_repair
@@ -24,8 +24,6 @@ ORDERS_PER_NODE_MAX = 64
 ORDER_BYTES_PER_NODE_MAX = 128 * MIB
 #: Of more nodes than this, one is drawn instead of chosen.
 CROWD_NODES = 16
-
-_LOST = (ReplicaState.BAD, ReplicaState.MISSING)
 
 
 class Fate(Enum):
@@ -261,7 +259,7 @@ def _target(chunk: ChunkCopies, scene: Scene) -> int | Obstacle:
 
     for node_id, state in chunk.copies:
         node = nodes.get(node_id)
-        may = state in _LOST and node is not None and not node.draining and has_room_for_repair(node, chunk.size)
+        may = state in LOST_STATES and node is not None and not node.draining and has_room_for_repair(node, chunk.size)
         if may and node_id not in taking and not is_unable(node_id):
             return node_id
     # Copies that are gone keep their nodes out, and do not count for the spread over zones.

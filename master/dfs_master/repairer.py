@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from dfs_master.catalog.models import ReplicaState
+from dfs_master.catalog.models import LOST_STATES
 from dfs_master.catalog.mutations.records import AddEvent
 from dfs_master.catalog.reader_repair import ChunkCopies, ShortCursor
 from dfs_master.cluster import Cluster
@@ -43,8 +43,6 @@ SHORT_SECONDS = 2.0
 DRAINING_SECONDS = 15.0
 GONE_SECONDS = 60.0
 PAGE_PAUSE_SECONDS = 0.2
-
-_AMISS = (ReplicaState.BAD, ReplicaState.MISSING)
 
 
 @dataclass(slots=True)
@@ -301,7 +299,7 @@ class Repairer:
     def _look_at_bad_copies(self, chunk: ChunkCopies, nodes: Mapping[int, KnownNode]) -> None:
         """No other copy can be had now: perhaps one of these is well after all, as when its disk was away."""
         for node_id, state in chunk.copies:
-            if state in _AMISS and node_id in nodes and nodes[node_id].reachable:
+            if state in LOST_STATES and node_id in nodes and nodes[node_id].reachable:
                 self._cluster.registry.order(node_id, m.Order(m.OrderKind.VERIFY, chunk.digest))
 
     def _settle(self, chunk_id: int, obstacle: Obstacle | None, *, ordered: bool, now: float) -> None:

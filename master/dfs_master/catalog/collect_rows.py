@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import BindParameter, Select, and_, bindparam, func, select, text
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from dfs_master.catalog.models import Chunk, ChunkState, Extent, Replica, ReplicaState, Version
+from dfs_master.catalog.models import LOST_STATES, Chunk, ChunkState, Extent, Replica, ReplicaState, Version
 from dfs_master.catalog.rows import ChunkRow, ExtentRow, VersionRow
 from dfs_master.catalog.statements import Row, Statement, columns
 
@@ -77,7 +77,7 @@ _LOST_IDS = (
     select(Replica.chunk_id)
     .where(
         Replica.node_id == bindparam("node_id"),
-        Replica.state.in_((ReplicaState.BAD, ReplicaState.MISSING)),
+        Replica.state.in_(LOST_STATES),
         Replica.chunk_id > bindparam("after"),
     )
     .order_by(Replica.chunk_id)

@@ -84,6 +84,8 @@ class ReplicaState(StrEnum):
 
 #: States of replicas that are on their way out, or gone.
 GOING_STATES = (ReplicaState.DELETING, ReplicaState.DELETED)
+#: States of replicas that should be there and well, and are not.
+LOST_STATES = (ReplicaState.BAD, ReplicaState.MISSING)
 
 
 #: SQLite keeps rows by id only where the column's type is exactly INTEGER.

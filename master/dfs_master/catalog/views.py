@@ -23,6 +23,7 @@ from sqlalchemy.orm import aliased
 from dfs_master.catalog import fresh
 from dfs_master.catalog.dialect import DIALECT, HexText, OctalText, UtcText
 from dfs_master.catalog.models import (
+    LOST_STATES,
     ROOT_ENTRY_ID,
     Chunk,
     Entry,
@@ -37,8 +38,6 @@ from dfs_master.catalog.models import (
 
 #: Copies on nodes in these states count.
 COUNTED_STATES = (NodeState.LIVE, NodeState.DRAINING, NodeState.MAINTENANCE)
-#: Copies that should be there and are not.
-LOST_STATES = (ReplicaState.BAD, ReplicaState.MISSING)
 
 _MS_NS = 1_000_000
 
