@@ -94,6 +94,8 @@ def test_space_comes_back_on_full_volumes(tmp_path: Path) -> None:
         # By chance two of three volumes may be full before the third: how many files fit differs, that it is full not.
         assert len(second) >= len(first) // 2
         assert sum(shutil.disk_usage(volume).free > 2 * FILE_BYTES for volume in volumes.values()) < 2
+        again, before = (len(each) * FILE_BYTES // MIB for each in (second, first))
+        print(f"\n{before} MiB filled the disks; when they were deleted {again} fitted again")
         dfs.download(kept.path, tmp_path / "kept")
         assert (tmp_path / "kept").read_bytes() == kept.content()
         assert examine(cluster).faults == []
@@ -212,6 +214,9 @@ def test_races_of_uploads_and_deletes_with_the_collector(tmp_path: Path) -> None
         poll_for("the volumes to hold what counts and no more", settled(cluster), seconds=SETTLE_SECONDS)
         assert examine(cluster).faults == []
         assert any(worker.saw_deletions for worker in workers), "the collector had nothing to do: these were no races"
+        print(
+            f"\n{RACES} races: nothing lost, nothing back; {len(refused)} refused, {deletions(cluster)} copies deleted"
+        )
 
 
 def deletions(cluster: FaultCluster) -> int:
@@ -251,6 +256,7 @@ def test_a_pack_shrinks_when_most_of_its_files_go(tmp_path: Path) -> None:
         # A tenth is live; a pack rests when half of it or more is.
         poll_for("the bytes to come back", lambda: volume_bytes(cluster) < full / 4, seconds=SETTLE_SECONDS)
         poll_for("the old packs to go", settled(cluster), seconds=SETTLE_SECONDS)
+        print(f"\npacks of {full} bytes shrank to {volume_bytes(cluster)} with a tenth of their files left")
         for upload in kept:
             assert read(dfs, upload.path) == upload.content()
         assert examine(cluster).faults == []

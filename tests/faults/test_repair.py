@@ -150,6 +150,7 @@ def test_rotten_sources_are_found_and_mended_on_the_way(tmp_path: Path) -> None:
                 assert target.getvalue() == data
         cluster.dfs("node", "verify", "node-1")
         poll_for("good copies everywhere", lambda: damaged_files(cluster) == [], seconds=90)
+        print(f"\n{len(rotten)} rotten sources mended, {len(contents)} files equal")
     finally:
         cluster.close()
 
@@ -224,6 +225,7 @@ def test_a_node_is_drained_under_an_upload_load(tmp_path: Path) -> None:
         assert unsafe == []
         assert len(samples) > 3
         assert min(samples) >= 2
+        print(f"\n{DRAINED_MIB} MiB drained, no upload failed; in {len(samples)} looks {min(samples)} copies or more")
         nodes = cluster.status()["nodes"]
         assert sorted(node["name"] for node in nodes) == ["node-1", "node-2", "node-3"]  # type: ignore[attr-defined]
         assert is_whole(cluster)

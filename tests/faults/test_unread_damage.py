@@ -94,6 +94,7 @@ def test_each_kind_of_damage_is_found_and_mended_without_a_reader(cluster: Fault
             target = tmp_path / f"back-{number}"
             dfs.download(f"/f{number}", target)
             assert target.read_bytes() == content_of(number)
+        print(f"\nfound without a reader, and mended: {', '.join(sorted(victims.values()))}")
 
 
 def test_a_wiped_node_joins_anew_and_all_is_whole_again(cluster: FaultCluster, tmp_path: Path) -> None:
